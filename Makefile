@@ -1,0 +1,70 @@
+# make demo    environment, embedded data, all trainings, evaluation, report
+# make test    environment, then the tests
+# make check   formatting, lint, types
+# make install the environment alone
+#
+# VENV names the environment: .venv here, or one that exists already (make demo VENV=$CONDA_PREFIX).
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+STAMP := $(VENV)/.installed
+EXPERIMENT := results/mini/experiment.yaml
+SOURCES := gumbel tests benchmarks configs workflow/scripts
+export PATH := $(BIN):$(PATH)
+
+.PHONY: demo test check install prerequisites
+
+demo: $(STAMP)
+	@mkdir -p .snakemake
+	@exec 9>.snakemake/demo.lock; \
+	if ! flock --nonblock 9; then \
+	  echo "Expected no other run in this folder, found one, or a training that it left behind. Wait for it, or stop it."; \
+	  exit 1; \
+	fi; \
+	snakemake --unlock --quiet all >/dev/null 2>&1; \
+	echo "The matrix: 15 trainings of tiny models on embedded data, two at a time. 20 to 25 minutes on 2 cores."; \
+	snakemake --quiet rules -- reports/summary.html && \
+	python -m gumbel headline --experiment $(EXPERIMENT) && \
+	echo "The report: $(abspath reports/summary.html)"
+
+test: $(STAMP)
+	python -m pytest
+
+check: $(STAMP)
+	ruff format --check $(SOURCES)
+	ruff check $(SOURCES)
+	snakefmt --check Snakefile workflow
+	mypy
+	snakemake --lint
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml | prerequisites
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "1/3  torch (a CUDA build of several GB, unless pip is pointed at a CPU build of the same version)"
+	@$(BIN)/python -m pip install --quiet --constraint requirements.txt torch setuptools wheel ninja psutil numpy
+	@echo "2/3  mmcv's operators are compiled once: 4 minutes on two cores, 12 on a slow machine; pip keeps the result"
+	@MMCV_WITH_OPS=1 CFLAGS="$(CFLAGS) -g0" MAX_JOBS=$${MAX_JOBS:-$$(nproc)} $(BIN)/python -m pip install --quiet \
+	  --no-build-isolation --no-deps $$(grep '^mmcv==' requirements.txt)
+	@echo "3/3  everything else"
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --requirement requirements.txt
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@$(BIN)/python -c "from mmcv.ops import nms"
+	@touch $@
+
+prerequisites:
+	@missing=; \
+	say() { missing=1; echo "missing: $$1"; echo "  get it: $$2"; }; \
+	test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	  say "Python 3.11 ($(PYTHON))" "Debian 12: apt-get install python3.11 python3.11-venv python3.11-dev; or make PYTHON=/path/to/python3.11"; \
+	test -x $(BIN)/python || ! $(PYTHON) -c '' 2>/dev/null || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  say "Python's venv module" "Debian: apt-get install python3.11-venv"; \
+	! $(PYTHON) -c '' 2>/dev/null || \
+	  $(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
+	  say "Python's headers" "Debian: apt-get install python3.11-dev"; \
+	command -v c++ >/dev/null || command -v g++ >/dev/null || \
+	  say "a C++ compiler" "Debian: apt-get install g++"; \
+	command -v flock >/dev/null || \
+	  say "flock" "Debian: apt-get install util-linux"; \
+	test -z "$$missing"

@@ -1,0 +1,246 @@
+"""Time and memory of LVIS evaluation, its bootstrap and the object distribution, on generated data of LVIS's size.
+
+    python benchmarks/evaluation.py --scale 0.1      # everything on a tenth of LVIS
+    python benchmarks/evaluation.py --scale 1 --only hotcoco --only bootstrap
+    python benchmarks/evaluation.py --scale 1 --only objects
+
+The data has LVIS v1's numbers of images, annotations and categories (category counts from
+configs/paper/lvis_v1_categories.csv), and 263 detections an image: near hits, duplicates, wrong classes, ties, empty
+masks and images over the cap. Every measurement runs in a process of its own, reading included. The last line is a
+JSON record.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pycocotools.mask as rle
+
+from gumbel.analysis.object_distribution import object_distribution
+from gumbel.evaluation.bootstrap import resample
+from gumbel.evaluation.lvis_ap import evaluate
+from gumbel.evaluation.matches import match
+from gumbel.evaluation.official_backend import load_api
+from gumbel.evaluation.predictions import PredictionWriter
+from gumbel.experiment.paths import CONFIGS
+
+SPLITS = {"train": (100_170, 1_270_141), "val": (19_809, 244_707)}  # images, annotations of LVIS v1
+DETECTIONS = 263  # per image: 5.2 million on val
+HEIGHT, WIDTH, VERTICES = 480, 640, 50
+BLOCK = 5000  # annotations that are drawn and written at a time
+JOBS = {
+    "hotcoco": "LVIS AP, hotcoco",
+    "bootstrap": "1000 replicates of every figure",
+    "official": "LVIS AP, official API in chunks",
+    "whole": "LVIS AP, official API whole",
+    "objects": "object distribution",
+}
+
+
+def categories() -> list[dict[str, Any]]:
+    return pd.read_csv(CONFIGS / "paper" / "lvis_v1_categories.csv").to_dict("records")
+
+
+def write_annotations(path: Path, split: str, scale: float, seed: int) -> None:
+    """An LVIS file of ``scale`` times the size of ``split``, written annotation by annotation."""
+    rng = np.random.default_rng(seed)
+    images, annotations = (max(1, round(number * scale)) for number in SPLITS[split])
+    rows = categories()
+    share = np.array([row["instance_count"] for row in rows]) / sum(row["instance_count"] for row in rows)
+    category = rng.choice(len(rows), annotations, p=share)
+    image = rng.integers(images, size=annotations)
+    negative = rng.integers(1, len(rows) + 1, (images, 8))
+    with path.open("w") as file:
+        file.write('{"info": {"year": 2026}, "annotations": [')
+        for first in range(0, annotations, BLOCK):
+            rows_here = slice(first, first + BLOCK)
+            ids = [rows[k]["id"] for k in category[rows_here]]
+            entries = _annotations(rng, first + 1, (image[rows_here] + 1).tolist(), ids)
+            file.write((", " if first else "") + json.dumps(entries)[1:-1])
+        file.write(f'], "categories": {json.dumps(rows)}, "images": ')
+        file.write(json.dumps([_image(number + 1, negative[number].tolist()) for number in range(images)]) + "}")
+
+
+def _image(number: int, negative: list[int]) -> dict[str, Any]:
+    lists = {
+        "neg_category_ids": sorted(set(negative)),
+        "not_exhaustive_category_ids": negative[:1] if number % 4 == 0 else [],
+    }
+    return {"id": number, "height": HEIGHT, "width": WIDTH, **lists}
+
+
+def _annotations(
+    rng: np.random.Generator, first: int, images: list[int], categories: list[int]
+) -> list[dict[str, Any]]:
+    boxes = _boxes(rng, len(images))
+    columns = zip(images, categories, boxes.tolist(), _outlines(rng, boxes, VERTICES), strict=True)
+    return [
+        {"id": number, "image_id": image, "category_id": category, "bbox": box}
+        | {"area": round(box[2] * box[3] * 0.7, 2), "segmentation": [polygon]}
+        for number, (image, category, box, polygon) in enumerate(columns, start=first)
+    ]
+
+
+def _boxes(rng: np.random.Generator, number: int) -> np.ndarray:
+    """x, y, width, height in pixels, (number, 4)."""
+    size = np.exp(rng.normal(4, 0.9, (number, 2))).clip(6, [WIDTH - 1, HEIGHT - 1])
+    return np.concatenate([rng.uniform(0, [WIDTH, HEIGHT] - size), size], axis=1).round(2)
+
+
+def _outlines(rng: np.random.Generator, boxes: np.ndarray, vertices: int) -> list[list[float]]:
+    """A rough ellipse in each box: its polygon as x, y, x, y, ..."""
+    angle = np.linspace(0, 2 * np.pi, vertices, endpoint=False)
+    radius = rng.uniform(0.42, 0.5, (len(boxes), vertices, 1))
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    points = boxes[:, None, :2] + boxes[:, None, 2:] * (0.5 + radius * circle)
+    return points.round(2).reshape(len(boxes), -1).tolist()
+
+
+def write_predictions(truth: Path, parquet: Path, official: Path, seed: int) -> int:
+    """Detections on ``truth`` as Parquet and as official JSON; returns their number."""
+    rng = np.random.default_rng(seed + 1)
+    record = json.loads(truth.read_bytes())
+    ids = [row["id"] for row in record["categories"]]
+    found: dict[int, list[tuple[int, list[float]]]] = {}
+    for entry in record.pop("annotations"):
+        found.setdefault(entry["image_id"], []).append((entry["category_id"], entry["bbox"]))
+    total = 0
+    with PredictionWriter(parquet) as writer, official.open("w") as file:
+        for image in record["images"]:
+            known = found.get(image["id"], [])
+            absent = image["neg_category_ids"]
+            source = np.array([k for k, _ in known] + absent)
+            boxes = np.concatenate([np.reshape([box for _, box in known], (-1, 4)), _boxes(rng, len(absent))])
+            number = int(rng.choice([DETECTIONS - 20, DETECTIONS, 340], p=[0.5, 0.4, 0.1]))
+            chosen = rng.integers(len(source), size=number)
+            category = np.where(rng.random(number) < 0.5, source[chosen], rng.choice(ids, number))
+            boxes = boxes[chosen] + rng.normal(0, 0.06, (number, 4)) * boxes[chosen][:, [2, 3, 2, 3]]
+            boxes[:, 2:] = boxes[:, 2:].clip(2)
+            score = rng.beta(0.5, 3, number).astype(np.float32).round(3 if image["id"] % 2 else 8)
+            masks = rle.frPyObjects(_outlines(rng, boxes, 24), HEIGHT, WIDTH)
+            writer.write(image["id"], category, score, boxes.astype(np.float32), masks)
+            entries = _records(image["id"], category.tolist(), score.tolist(), masks)
+            file.write((", " if total else "[") + json.dumps(entries)[1:-1])
+            total += number
+        file.write("]")
+    return total
+
+
+def _records(image: int, category: list[int], score: list[float], masks: list[Any]) -> list[dict[str, Any]]:
+    """The official results format for masks, which carries no box."""
+    return [
+        {"image_id": image, "category_id": k, "score": s}
+        | {"segmentation": {"size": mask["size"], "counts": mask["counts"].decode()}}
+        for k, s, mask in zip(category, score, masks, strict=True)
+    ]
+
+
+def measure(job: Callable[[], Any]) -> dict[str, Any]:
+    """Run ``job`` and return wall and CPU seconds, and the process's peak of memory in GiB."""
+    start = time.perf_counter()
+    result = job()
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "wall_s": round(time.perf_counter() - start, 1),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_gib": round(usage.ru_maxrss / 2**20, 2),
+        "result": result,
+    }
+
+
+def run_whole(root: Path) -> dict[str, float]:
+    """The official API as its authors run it: all categories at once, masks alone."""
+    evaluation = load_api().LVISEval(str(root / "val.json"), str(root / "results.json"), "segm")
+    evaluation.run()
+    return {name: float(value) for name, value in evaluation.get_results().items()}
+
+
+def run_bootstrap(root: Path, iou_type: str) -> dict[str, float]:
+    """The whole stage behind the intervals; returns the figures with every image once."""
+    resamples = resample(match(root / "val.json", root / "predictions.parquet", iou_type), 1000)
+    return {name: float(values[0]) for name, values in resamples.point.items()}
+
+
+def run_job(job: str, root: Path, iou_type: str) -> dict[str, Any]:
+    if job == "objects":
+        return measure(lambda: float(object_distribution(root / "train.json", 16)["probability"].sum()))
+    if job == "bootstrap":
+        return measure(lambda: run_bootstrap(root, iou_type))
+    if job == "whole":
+        return measure(lambda: run_whole(root))
+    return measure(lambda: evaluate(root / "val.json", root / "predictions.parquet", (iou_type,), job)[0][iou_type])
+
+
+def in_process(job: str, root: Path, iou_type: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--job", job, "--root", str(root), "--iou-type", iou_type]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    figures = json.loads(output.splitlines()[-1])
+    print(
+        f"{JOBS[job]:32} {iou_type:4} wall {figures['wall_s']:7} s  "
+        f"CPU {figures['cpu_s']:7} s  peak {figures['peak_gib']} GiB",
+        flush=True,
+    )
+    return figures
+
+
+def benchmark(scale: float, seed: int, jobs: list[str], root: Path) -> dict[str, Any]:
+    report: dict[str, Any] = {"scale": scale, "seed": seed}
+    if "objects" in jobs:
+        write_annotations(root / "train.json", "train", scale, seed)
+        report["objects"] = in_process("objects", root, "-")
+        report["objects"]["file_gib"] = round((root / "train.json").stat().st_size / 2**30, 2)
+    backends = [job for job in jobs if job != "objects"]
+    if backends:
+        write_annotations(root / "val.json", "val", scale, seed)
+        report["detections"] = write_predictions(
+            root / "val.json", root / "predictions.parquet", root / "results.json", seed
+        )
+        report["file"] = sizes(root)
+        for iou_type in ("segm", "bbox"):
+            runs = {job: in_process(job, root, iou_type) for job in backends if job != "whole" or iou_type == "segm"}
+            others = [job for job in runs if job in ("official", "whole")] if "hotcoco" in runs else []
+            report[iou_type] = runs | {f"{job}_ratio": compare(runs["hotcoco"], runs[job], job) for job in others}
+    return report
+
+
+def sizes(root: Path) -> dict[str, float]:
+    parquet, official = ((root / name).stat().st_size for name in ("predictions.parquet", "results.json"))
+    print(f"predictions: Parquet {parquet / 2**20:.1f} MiB, {parquet / official:.3f} of the official JSON")
+    return {"parquet_mib": round(parquet / 2**20, 1), "share_of_json": round(parquet / official, 3)}
+
+
+def compare(ours: dict[str, Any], theirs: dict[str, Any], job: str) -> dict[str, float]:
+    """How many times more the official API takes, and the largest difference of a figure."""
+    ratio = {key: round(theirs[key] / ours[key], 1) for key in ("wall_s", "cpu_s", "peak_gib")}
+    ratio["difference"] = max(abs(ours["result"][name] - theirs["result"][name]) for name in ours["result"])
+    print(f"{job} / hotcoco: {ratio}")
+    return ratio
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=0.1, help="share of LVIS's images (default 0.1)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=JOBS, action="append", help="run these alone")
+    parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--iou-type", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        print(json.dumps(run_job(options.job, options.root, options.iou_type)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(benchmark(options.scale, options.seed, options.only or list(JOBS), Path(folder))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Cascade Mask R-CNN, ResNet-101, FPN: three stages, class-agnostic boxes."""
+
+_base_ = "mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py"
+
+model = dict(
+    backbone=dict(depth=101, init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet101")),
+    test_cfg=dict(rcnn=dict(score_thr=1e-4, max_per_img=300)),
+)

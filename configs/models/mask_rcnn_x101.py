@@ -1,0 +1,13 @@
+"""Mask R-CNN, ResNeXt-101 64x4d, FPN."""
+
+_base_ = "./mask_rcnn_r50.py"
+
+model = dict(
+    backbone=dict(
+        type="ResNeXt",
+        depth=101,
+        groups=64,
+        base_width=4,
+        init_cfg=dict(type="Pretrained", checkpoint="open-mmlab://resnext101_64x4d"),
+    ),
+)

@@ -1,0 +1,5 @@
+"""``python -m gumbel``."""
+
+from gumbel.cli import main
+
+main()

@@ -1,0 +1,21 @@
+"""Gumbel: exp(-exp(-q)), the distribution function of the standard Gumbel distribution."""
+
+import math
+
+from gumbel.activations import Activation
+from gumbel.functional import gumbel_activation, gumbel_cross_entropy, gumbel_log_activation
+
+
+def bias(prior: float, outputs: int) -> float:
+    """Logit whose Gumbel score is ``prior``."""
+    return -math.log(-math.log(prior))
+
+
+ACTIVATION = Activation(
+    name="gumbel",
+    source="Alexandridis et al., ECCV 2022, https://arxiv.org/abs/2207.10936",
+    loss=gumbel_cross_entropy,  # also takes variant="exact" or "released"
+    scores=gumbel_activation,
+    log_scores=gumbel_log_activation,
+    bias=bias,
+)

@@ -1,0 +1,1 @@
+"""Weight norms and the object distribution."""

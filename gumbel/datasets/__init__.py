@@ -1,0 +1,1 @@
+"""Datasets: the embedded one, generated, and LVIS."""

@@ -1,0 +1,37 @@
+"""ImageNet weights that trainings start from: downloaded once, where there is a network, and verified."""
+
+from pathlib import Path
+
+import yaml
+
+from gumbel.datasets.download import PATIENCE, Download, Patience, fetch
+from gumbel.experiment import paths
+
+
+class Backbone(Download):
+    """Weights of the backbone of ``architectures``; ``paper`` is what the paper's configurations call them."""
+
+    name: str
+    paper: str
+    architectures: list[str]
+
+    @property
+    def path(self) -> Path:
+        return paths.backbone(self.name)
+
+
+def backbones() -> dict[str, Backbone]:
+    """Every file of configs/models/backbones.yaml by its name."""
+    rows = yaml.safe_load((paths.CONFIGS / "models" / "backbones.yaml").read_text())
+    return {row["name"]: Backbone(**row) for row in rows}
+
+
+def of_architecture(architecture: str) -> Backbone:
+    """The weights that the paper starts ``architecture`` from."""
+    return next(each for each in backbones().values() if architecture in each.architectures)
+
+
+def provide(backbone: Backbone, patience: Patience = PATIENCE) -> None:
+    """Download ``backbone`` to its path, or verify the file that is there. Raises as :func:`fetch`."""
+    fetch(backbone, backbone.path, patience)
+    print(f"{backbone.path}: verified")

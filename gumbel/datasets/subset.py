@@ -1,0 +1,73 @@
+"""A part of the training images in which every category keeps its place in the tail."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from gumbel.datasets.json_stream import stream_lists
+from gumbel.experiment.files import atomic_path
+
+
+def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str, int]:
+    """Write the images of ``annotations`` (LVIS v1) that :func:`choose` keeps, with all that is annotated in them.
+
+    Categories keep their ``frequency`` and get the counts of the subset. The file is read twice, entry by entry, and
+    never held whole. Returns the number of images, annotations and categories shown.
+    """
+    instances: dict[int, Counter[int]] = defaultdict(Counter)  # of a category, by image
+    for key, entry in stream_lists(annotations):
+        if key == "annotations":
+            instances[entry["category_id"]][entry["image_id"]] += 1
+    kept = choose(instances, per_category)
+    shown: dict[int, Counter[int]] = {
+        category: Counter({image: count for image, count in images.items() if image in kept})
+        for category, images in instances.items()
+    }
+    with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+        described = {"description": f"images of {annotations.name} that a category keeps, {per_category} each"}
+        file.write(f'{{"info": {json.dumps(described)}')
+        last = None
+        for key, entry in stream_lists(annotations):
+            if (entry := _restricted(key, entry, kept, shown)) is not None:
+                file.write(f'{"" if last is None else "]"}, "{key}": [\n' if key != last else ",\n")
+                file.write(json.dumps(entry))
+                last = key
+        file.write("]}\n" if last else "}\n")
+    return {
+        "images": len(kept),
+        "annotations": sum(count.total() for count in shown.values()),
+        "categories": len(shown),
+    }
+
+
+def choose(images: Mapping[int, Collection[int]], per_category: int) -> set[int]:
+    """Ids of the images kept, given those that show each category.
+
+    Each category keeps the first ``per_category`` of its images in the order of :func:`rank`, or all where it has no
+    more; an image stays if any of its categories keeps it. So no category sinks below ``per_category`` images unless
+    it was there before, and those below it lose nothing.
+
+    >>> sorted(choose({1: [10, 11, 12], 2: [12]}, 1))
+    [10, 12]
+    """
+    return {image for shown in images.values() for image in sorted(shown, key=rank)[:per_category]}
+
+
+def rank(image: int) -> str:
+    """Place of an image in the order of the choice: SHA-256 of its id in decimal digits, in hexadecimal."""
+    return hashlib.sha256(str(image).encode()).hexdigest()
+
+
+def _restricted(key: str, entry: Any, kept: Collection[int], shown: Mapping[int, Counter[int]]) -> Any:
+    """An entry of the subset's file, or None for one that it leaves out."""
+    if key == "images":
+        return entry if entry["id"] in kept else None
+    if key == "annotations":
+        return entry if entry["image_id"] in kept else None
+    if key == "categories":
+        images = shown.get(entry["id"], Counter())
+        return entry | {"image_count": len(images), "instance_count": images.total()}
+    return entry

@@ -1,0 +1,155 @@
+"""Weights on disk, loaded without executing pickled code."""
+
+import pickletools
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from torch import Tensor, nn
+
+from gumbel.experiment.files import atomic_path
+from gumbel.experiment.terminal import say
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the state dict of ``model``, tensors only, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, temporary)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors at ``path``: a state dict, or the one that mmdet 2.x and 3.x keep under ``state_dict``.
+
+    Raises:
+        ValueError: as :func:`load_checkpoint` and :func:`weights_of`.
+    """
+    return weights_of(load_checkpoint(path), path)
+
+
+def weights_of(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors of what :func:`load_checkpoint` found at ``path``.
+
+    Raises:
+        ValueError: something else than tensors is among them.
+    """
+    state = content.get("state_dict", content)
+    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if others:
+        raise ValueError(f"expected only tensors in the state dict of {path}, found something else under {others[:5]}")
+    return dict(state)
+
+
+def load_checkpoint(path: Path) -> Mapping[str, Any]:
+    """All that :func:`torch.load` finds at ``path``, with ``weights_only``.
+
+    mmdet's checkpoints also carry records of the training as objects of NumPy and of its own packages. Each becomes an
+    inert stand-in: no code of these packages, and none of the file, is run.
+
+    Raises:
+        ValueError: the file is damaged, or would call anything else.
+    """
+    foreign = _read(_foreign, path)
+    if refused := [name for name in foreign if not name.startswith(_RECORDS)]:
+        raise ValueError(
+            f"expected tensors and records of mmdet in {path}, found that it would call {', '.join(refused)}, which "
+            "was not run; use another file, or, where you trust it, load it there and save its state_dict alone"
+        )
+    with torch.serialization.safe_globals([(_Inert, name) for name in foreign]):
+        content = _read(_load, path)
+    if not isinstance(content, Mapping) or not isinstance(content.get("state_dict", content), Mapping):
+        raise ValueError(f"expected a state dict in {path}, found {type(content).__name__}")
+    return content
+
+
+#: What mmdet stores beside the weights, in the message hub, the metadata and the optimiser's state: objects of these
+#: packages, and methods of them (mmengine's HistoryBuffer), which pickle writes as a call of getattr.
+_RECORDS = ("_codecs.", "builtins.getattr", "collections.", "mmcv.", "mmdet.", "mmengine.", "numpy.", "torch.")
+
+
+class _Inert:
+    """Stands in for an object of another package."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+def _foreign(path: Path) -> list[str]:
+    """Names of the functions and classes that the file would call beyond tensors, read without calling them."""
+    if zipfile.is_zipfile(path):
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    with path.open("rb") as file:  # before torch 1.6: magic number, protocol, system and content in turn
+        operations = [operation for _ in range(4) for operation in pickletools.genops(file)]
+    return sorted({str(argument).replace(" ", ".") for code, argument, _ in operations if code.name == "GLOBAL"})
+
+
+def _load(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read(reader: Callable[[Path], Any], path: Path) -> Any:
+    try:
+        return reader(path)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a damaged pickle or zip file raises
+        raise ValueError(f"expected weights in {path}, found a damaged file or none of PyTorch's ({error})") from error
+
+
+def adapt(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Fit the weights of a warm start to ``model``, which has other categories.
+
+    Classifiers (``fc_cls``) are left out: they start anew. A class-agnostic box or mask predictor
+    becomes class-specific by giving every category the same rows.
+
+    Raises:
+        ValueError: a tensor fits in neither way.
+    """
+    expected = model.state_dict()
+    adapted = {}
+    for name, tensor in weights.items():
+        if ".fc_cls." in name:
+            continue
+        shape = expected[name].shape if name in expected else None
+        if shape is None or shape[1:] != tensor.shape[1:] or (shape and shape[0] % tensor.shape[0]):
+            raise ValueError(
+                f"warm start: expected {name} of shape {None if shape is None else tuple(shape)}, found "
+                f"{tuple(tensor.shape)}; train the warm start with the same architecture and widths"
+            )
+        copies = shape[0] // tensor.shape[0] if shape else 1
+        adapted[name] = tensor.repeat(copies, *[1] * (tensor.dim() - 1)) if copies > 1 else tensor
+    missing = [name for name in expected if name not in adapted and ".fc_cls." not in name]
+    if missing:
+        raise ValueError(f"warm start: expected weights for {missing}, found none; train it with the same architecture")
+    return adapted
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints to resume from in ``folder``, newest first."""
+    return sorted(folder.glob("iter_*.pth"), key=iteration, reverse=True)
+
+
+def iteration(checkpoint: Path) -> int:
+    """How many iterations lie before a checkpoint: ``iter_150.pth`` has 150."""
+    return int(checkpoint.stem.removeprefix("iter_"))
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint in ``folder`` that is whole, or None. Damaged ones are removed.
+
+    PyTorch's files are zip archives with a checksum for every tensor, which :func:`torch.load` does not look at.
+    """
+    for path in checkpoints(folder):
+        try:
+            with ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except (BadZipFile, OSError) as error:
+            damaged = str(error)
+        if damaged is None:
+            return path
+        say(f"{path} is damaged ({damaged}): going on from the one before it")
+        path.unlink()
+    return None

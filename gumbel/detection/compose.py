@@ -1,0 +1,335 @@
+"""Compose the configuration of a training from architecture, activation, data and schedule.
+
+Everything that a training depends on ends up in one resolved mmengine configuration, which is
+written beside its results and is the only thing that training and prediction read.
+"""
+
+import csv
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from gumbel import activations
+from gumbel.datasets import backbones
+from gumbel.detection.options import SCALARS_EVERY, visualizer
+from gumbel.experiment import matrix
+from gumbel.experiment.files import atomic_path
+from gumbel.experiment.paths import CONFIGS, DataPaths, ExperimentPaths, TrainingPaths
+from gumbel.experiment.schema import Experiment, Gol, Training, Widths
+
+CUSTOM_IMPORTS = [
+    "gumbel.detection.losses",
+    "gumbel.detection.loop",
+    "gumbel.detection.hooks",
+    "gumbel.detection.options",
+]
+#: Keys of mmengine's schedulers that count steps.
+_STEP_KEYS = ("begin", "end", "milestones", "T_max")
+
+
+def cell_config(experiment: Experiment, architecture: str, activation: str, seed: int) -> Config:
+    """The configuration of one cell of the matrix."""
+    model = _model(experiment, architecture, num_classes=_num_classes(experiment, experiment.train_split))
+    for head in box_heads(model):
+        head.loss_cls = _classification_loss(experiment, activation, head.num_classes)
+        head.init_cfg = _head_initialisation(experiment, activation, head.num_classes + 1)
+    _apply_gol(model, experiment.gol)
+    paths = ExperimentPaths(experiment.name)
+    training = experiment.training_of(architecture, activation)
+    config = _training(
+        experiment,
+        model,
+        experiment.train_split,
+        experiment.schedule,
+        seed,
+        paths.cell(architecture, activation, seed),
+        training,
+    )
+    dataset = config.train_dataloader.dataset
+    if experiment.gol.polygons:
+        for step in dataset.pipeline:
+            if step.type == "LoadAnnotations":
+                step.poly2mask = False
+    if experiment.oversample:
+        config.train_dataloader.dataset = ConfigDict(
+            type="ClassBalancedDataset", oversample_thr=experiment.oversample, dataset=dataset
+        )
+    config.cell = ConfigDict(architecture=architecture, activation=activation, seed=seed)
+    if experiment.snapshots:
+        config.custom_hooks.append(ConfigDict(type="SnapshotHook", percents=experiment.snapshots))
+    if experiment.warm_start is not None:
+        checkpoint = str(paths.warm_start(architecture).checkpoint)
+        config.custom_hooks.append(ConfigDict(type="WarmStartHook", checkpoint=checkpoint))
+        config.model.backbone.init_cfg = None
+    else:
+        _start_from_local_weights(config.model, architecture)
+    return config
+
+
+def _start_from_local_weights(model: ConfigDict, architecture: str) -> None:
+    """Replace the name of the ImageNet weights by their file: a training never touches the network."""
+    model.backbone.init_cfg.checkpoint = str(backbones.of_architecture(architecture).path)
+
+
+def warm_start_config(experiment: Experiment, architecture: str) -> Config:
+    """The configuration of the weights that the activations of an architecture start from.
+
+    The detector is trained from scratch, batch normalisation included, on other categories. Boxes
+    and masks are class-agnostic, so that :func:`gumbel.detection.checkpoints.adapt` can give every
+    category of the real data the same start.
+    """
+    if experiment.warm_start is None:
+        raise ValueError(f"experiment {experiment.name} has no `warm_start` section")
+    split = experiment.warm_start.split
+    model = _model(experiment, architecture, num_classes=_num_classes(experiment, split))
+    model.backbone.update(init_cfg=None, frozen_stages=-1, norm_eval=False)
+    for head in box_heads(model):
+        head.reg_class_agnostic = True
+    for head in mask_heads(model):
+        head.class_agnostic = True
+    paths = ExperimentPaths(experiment.name).warm_start(architecture)
+    config = _training(experiment, model, split, experiment.warm_start.schedule, 0, paths, experiment.training)
+    config.custom_hooks.append(ConfigDict(type="ZeroInitResidualHook"))
+    config.cell = ConfigDict(architecture=architecture, activation="warm_start", seed=0)
+    return config
+
+
+def box_heads(model: ConfigDict) -> list[ConfigDict]:
+    """The box head of Mask R-CNN, or the one of each stage of a cascade."""
+    return _as_list(model.roi_head.bbox_head)
+
+
+def mask_heads(model: ConfigDict) -> list[ConfigDict]:
+    """The mask head, or the one of each stage."""
+    return _as_list(model.roi_head.mask_head)
+
+
+def roi_extractors(model: ConfigDict) -> list[ConfigDict]:
+    """What pools the features of a RoI, for boxes and for masks."""
+    return [*_as_list(model.roi_head.bbox_roi_extractor), *_as_list(model.roi_head.mask_roi_extractor)]
+
+
+def train_dataset(config: Config) -> ConfigDict:
+    """The images that a training reads, without what repeats them."""
+    dataset = config.train_dataloader.dataset
+    return dataset.dataset if dataset.type == "ClassBalancedDataset" else dataset
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _num_classes(experiment: Experiment, split: str) -> int:
+    if experiment.mini is None:
+        return _dataset(experiment).num_classes
+    return experiment.mini.warm_start_categories if split == "warm_start" else experiment.mini.categories
+
+
+def _dataset(experiment: Experiment) -> Config:
+    return _read("datasets", experiment.dataset)
+
+
+def _read(folder: str, name: str) -> Config:
+    """A file of ``configs/``, to change at will: mmengine takes a tenth of a second to read one."""
+    return deepcopy(_read_once(folder, name))
+
+
+@cache
+def _read_once(folder: str, name: str) -> Config:
+    return Config.fromfile(CONFIGS / folder / f"{name}.py")
+
+
+def _model(experiment: Experiment, architecture: str, num_classes: int) -> ConfigDict:
+    model = _read("models", architecture).model
+    for head in [*box_heads(model), *mask_heads(model)]:
+        head.num_classes = num_classes
+    _apply_widths(model, experiment.widths)
+    return model
+
+
+def _apply_widths(model: ConfigDict, widths: Widths) -> None:
+    """Shrink ``model`` to ``widths``; at full width nothing changes."""
+    backbone = model.backbone
+    shrink = widths.base_channels / 64
+    backbone.base_channels = widths.base_channels
+    if "groups" in backbone:
+        backbone.groups = max(1, round(backbone.groups * shrink))
+    model.neck.in_channels = [round(channels * shrink) for channels in model.neck.in_channels]
+    model.neck.out_channels = widths.fpn_channels
+    model.rpn_head.update(in_channels=widths.fpn_channels, feat_channels=widths.fpn_channels)
+    model.rpn_head.anchor_generator.scales = [widths.anchor_scale]
+    for extractor in roi_extractors(model):
+        extractor.out_channels = widths.fpn_channels
+        extractor.roi_layer.sampling_ratio = widths.roi_samples
+    for head in box_heads(model):
+        head.update(in_channels=widths.fpn_channels, fc_out_channels=widths.fc_channels)
+    for head in mask_heads(model):
+        head.update(in_channels=widths.fpn_channels, conv_out_channels=widths.fpn_channels, num_convs=widths.mask_convs)
+    if widths.train_proposals is not None:
+        model.train_cfg.rpn_proposal.update(nms_pre=2 * widths.train_proposals, max_per_img=widths.train_proposals)
+    if widths.test_proposals is not None:
+        model.test_cfg.rpn.update(nms_pre=2 * widths.test_proposals, max_per_img=widths.test_proposals)
+    if widths.rois is not None:
+        for stage in _as_list(model.train_cfg.rcnn):
+            stage.sampler.num = widths.rois
+    if widths.detections is not None:
+        model.test_cfg.rcnn.max_per_img = widths.detections
+
+
+def _apply_gol(model: ConfigDict, gol: Gol) -> None:
+    if gol.normed_masks:
+        for head in mask_heads(model):
+            head.predictor_cfg = ConfigDict(type="NormedConv2d")
+    if gol.nms is not None:
+        model.test_cfg.rcnn.nms.iou_threshold = gol.nms
+
+
+def _classification_loss(experiment: Experiment, activation: str, num_classes: int) -> ConfigDict:
+    if activation == "softmax":
+        return ConfigDict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0)
+    loss = ConfigDict(type="ActivationLoss", activation=activation, loss_weight=1.0)
+    if activation == "gumbel":
+        loss.variant = experiment.variant
+    if experiment.gol.drop_below is not None:
+        rare = infrequent(experiment.gol.drop_below, images=_dataset(experiment).images)
+        loss.update(type="DropLoss", num_classes=num_classes, infrequent=rare)
+    return loss
+
+
+def infrequent(below: float, images: int) -> list[int]:
+    """Labels of the LVIS v1 categories that are in less than a share ``below`` of ``images`` training images."""
+    with (CONFIGS / "paper" / "lvis_v1_categories.csv").open() as file:
+        counts = [int(row["image_count"]) for row in sorted(csv.DictReader(file), key=lambda row: int(row["id"]))]
+    return [label for label, count in enumerate(counts) if count / images < below]
+
+
+def _head_initialisation(experiment: Experiment, activation: str, outputs: int) -> list[ConfigDict]:
+    """Weights and bias of the classifier, and who starts the other layers.
+
+    An override of the classifier alone, as in the released recipe, switches mmdet's initialisation of
+    the other layers off: they stay at PyTorch's default.
+    """
+    classifier = experiment.classifier
+    bias = classifier.bias.get(activation)
+    if bias is None:
+        bias = activations.get(activation).bias(classifier.prior, outputs)
+    start = dict(type="Normal", std=0.01) if classifier.weight is None else dict(type="Constant", val=classifier.weight)
+    first = ConfigDict(**start, bias=bias, override=dict(name="fc_cls"))
+    if classifier.other_layers == "pytorch":
+        return [first]
+    return [
+        first,
+        ConfigDict(type="Normal", std=0.001, override=dict(name="fc_reg")),
+        ConfigDict(type="Xavier", distribution="uniform", override=[dict(name="shared_fcs")]),
+    ]
+
+
+def _training(
+    experiment: Experiment,
+    model: ConfigDict,
+    split: str,
+    schedule_name: str,
+    seed: int,
+    paths: TrainingPaths,
+    training: Training,
+) -> Config:
+    data = _dataset(experiment)
+    accumulation = experiment.accumulation(training)
+    schedule = _schedule(schedule_name, training, accumulation)
+    files = matrix.data(experiment)
+    train_dataloader = data.train_dataloader
+    train_dataloader.batch_size = training.images_per_gpu
+    train_dataloader.dataset.update(_dataset_files(files, split))
+    train_dataloader.sampler.seed = seed
+    test_dataloaders = {}
+    for name in experiment.splits:
+        test_dataloaders[name] = ConfigDict(data.test_dataloader)
+        test_dataloaders[name].dataset = ConfigDict(data.test_dataloader.dataset, **_dataset_files(files, name))
+    return Config(
+        dict(
+            default_scope="mmdet",
+            custom_imports=dict(imports=CUSTOM_IMPORTS),
+            model=model,
+            train_dataloader=train_dataloader,
+            test_dataloaders=test_dataloaders,
+            train_cfg=dict(type="ResumableTrainLoop", max_iters=schedule.iterations),
+            optim_wrapper=schedule.optim_wrapper,
+            param_scheduler=schedule.param_scheduler,
+            visualizer=visualizer(experiment, paths),
+            log_processor=dict(by_epoch=False),
+            default_hooks=dict(
+                logger=dict(type="LoggerHook", interval=SCALARS_EVERY) if experiment.track else None,
+                timer=None,
+                checkpoint=dict(type="ResumeHook", interval=schedule.checkpoint_interval, keep=2),
+            ),
+            custom_hooks=[dict(type="ChannelsLastHook")] if training.channels_last else [],
+            batch=experiment.batch,
+            compile=training.compile,
+            env_cfg=dict(cudnn_benchmark=False, mp_cfg=dict(opencv_num_threads=0)),
+            randomness=dict(seed=seed),
+            log_level="ERROR",
+        )
+    )
+
+
+def _schedule(name: str, training: Training, accumulation: int) -> Config:
+    """The schedule file, which counts steps of the optimiser, in iterations, which mmengine counts: one a load."""
+    schedule = _read("schedules", name)
+    if training.warmup is not None:
+        warmup, *others = schedule.param_scheduler
+        if warmup.type != "LinearLR" or any(other.begin for other in others):
+            raise ValueError(
+                f"`warmup`: expected a schedule that begins with LinearLR, beside whatever else from step 0 on; found "
+                f"configs/schedules/{name}.py; change its own warm-up instead"
+            )
+        warmup.end = training.warmup
+    for scheduler in schedule.param_scheduler:
+        for key in _STEP_KEYS:
+            if key in scheduler:
+                steps = scheduler[key]
+                scheduler[key] = (
+                    [step * accumulation for step in steps] if isinstance(steps, list) else steps * accumulation
+                )
+    schedule.iterations *= accumulation
+    schedule.checkpoint_interval *= accumulation
+    schedule.optim_wrapper.accumulative_counts = accumulation
+    if training.precision == "fp16":
+        schedule.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale=training.loss_scale)
+    return schedule
+
+
+def _dataset_files(files: DataPaths, split: str) -> dict[str, Any]:
+    # Absolute-free on purpose: the configuration means the same in every checkout.
+    return dict(data_root="", ann_file=str(files.annotations(split)), data_prefix=dict(img=f"{files.images}/"))
+
+
+def write_configs(experiment: Experiment) -> list[Path]:
+    """Write the configuration of every cell, and of every warm start; return their paths."""
+    paths = ExperimentPaths(experiment.name)
+    configs = {
+        paths.cell(architecture, activation, seed).config: cell_config(experiment, architecture, activation, seed)
+        for architecture in experiment.architectures
+        for activation in experiment.activations
+        for seed in experiment.seeds
+    }
+    if experiment.warm_start is not None:
+        for architecture in experiment.architectures:
+            configs[paths.warm_start(architecture).config] = warm_start_config(experiment, architecture)
+    for path, config in configs.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(_header(experiment, config, path) + config.pretty_text)
+    return list(configs)
+
+
+def _header(experiment: Experiment, config: Config, path: Path) -> str:
+    """What the training costs, what it should score, and the command that runs it."""
+    steps = config.train_cfg.max_iters // config.optim_wrapper.accumulative_counts
+    return (
+        f'"""{config.cell.architecture}, {config.cell.activation}, seed {config.cell.seed}'
+        f" of experiment {experiment.name}.\n\n"
+        f"{steps} steps of {config.batch} images on {experiment.gpus} GPU(s).\n"
+        f'python -m gumbel train {path}\n"""\n\n'
+    )

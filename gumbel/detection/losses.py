@@ -1,0 +1,158 @@
+"""Classification losses of the registry as mmdet modules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models.losses import accuracy
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from gumbel import activations
+from gumbel.functional import reduce_loss
+
+
+@MODELS.register_module()
+class ActivationLoss(nn.Module):
+    """The loss of an activation, with the whole hook contract of mmdet's box heads.
+
+    Without the three ``custom_*`` flags mmdet scores every head with softmax at inference, whatever
+    it was trained with (mmdetection issue 11038).
+
+    Args:
+        activation: name in :mod:`gumbel.activations`; its loss trains the head.
+        scoring: name of the activation that turns logits into scores; default: ``activation``.
+        loss_weight: factor of the loss.
+        **options: passed to the activation's loss, such as ``variant`` of Gumbel.
+
+    Shapes: logits (N, C + 1), the last column being the background, which is one more independent
+    class for every activation but softmax; labels (N,) in [0, C]; sample weights (N,).
+    """
+
+    custom_cls_channels = True
+    custom_activation = True
+    custom_accuracy = True
+
+    def __init__(self, activation: str, scoring: str | None = None, loss_weight: float = 1.0, **options: object):
+        super().__init__()
+        self.activation = activations.get(activation)
+        self.scoring = activations.get(scoring or activation)
+        self.loss_weight = loss_weight
+        self.options = options
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+        **_: object,
+    ) -> Tensor:
+        loss = self.activation.loss(
+            cls_score,
+            label,
+            weight,
+            reduction=reduction_override or "mean",
+            avg_factor=avg_factor,
+            **self.options,
+        )
+        return self.loss_weight * loss
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        """One output a class, and one for the background."""
+        return num_classes + 1
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Scores (N, C + 1) in [0, 1] of logits (N, C + 1)."""
+        return self.scoring.scores(cls_score)
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Share of RoIs, in percent, whose largest logit is their label's."""
+        return {"acc": accuracy(cls_score, labels)}
+
+    def extra_repr(self) -> str:
+        return f"activation={self.activation.name}, scoring={self.scoring.name}, options={self.options}"
+
+
+@MODELS.register_module()
+class DropLoss(ActivationLoss):
+    """The loss of an activation that spares infrequent categories most of what discourages them.
+
+    A category's score is pushed down by every RoI that shows something else. Of these pushes an infrequent category
+    keeps none from RoIs that show another category, and from background RoIs a random part: as large as the share of
+    infrequent categories among the RoIs that show any. Hsieh et al., "DropLoss for Long-Tail Instance Segmentation",
+    AAAI 2021, https://arxiv.org/abs/2104.06402, with the activation of Alexandridis et al., ECCV 2022.
+
+    Args:
+        num_classes: C.
+        infrequent: their labels.
+        **others: as :class:`ActivationLoss`.
+
+    Shapes: logits (N, C), no background output; labels (N,) in [0, C], C the background; sample weights (N,).
+    """
+
+    def __init__(self, num_classes: int, infrequent: Sequence[int], **others: Any):
+        super().__init__(**others)
+        self.num_classes = num_classes
+        mask = torch.zeros(num_classes, dtype=torch.bool)
+        mask[list(infrequent)] = True
+        self.infrequent: Tensor
+        self.register_buffer("infrequent", mask, persistent=False)
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+        **_: object,
+    ) -> Tensor:
+        losses = self.activation.loss(cls_score, label, self.kept(label), reduction="none", **self.options)
+        losses = losses if weight is None else losses * weight
+        return self.loss_weight * reduce_loss(losses, reduction_override or "mean", avg_factor)
+
+    def kept(self, label: Tensor) -> Tensor:
+        """Which elements of the loss count, 1 or 0: labels (N,) to (N, C)."""
+        background = label == self.num_classes
+        # Without an object the share is NaN, which nothing exceeds: all is kept, as in the released code
+        share = self.infrequent[label[~background]].float().mean()
+        drawn = torch.rand(len(label), self.num_classes, device=label.device) > share
+        dropped = self.infrequent & (drawn | ~background[:, None])
+        own = label[:, None] == torch.arange(self.num_classes, device=label.device)
+        return (~dropped | own).float()
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        """One output a class, and none for the background."""
+        return num_classes
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Scores (N, C + 1) in [0, 1] of logits (N, C); the background, which mmdet expects last, gets 0."""
+        return torch.nn.functional.pad(super().get_activation(cls_score), (0, 1))
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Share of the RoIs that show a category, in percent, whose largest logit is their label's."""
+        shown = labels < self.num_classes
+        return super().get_accuracy(cls_score[shown], labels[shown])
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, infrequent={int(self.infrequent.sum())}"
+
+
+def set_scoring(model: nn.Module, scoring: str) -> None:
+    """Score every classification head of ``model`` with the activation named ``scoring``."""
+    for module in model.modules():
+        if isinstance(module, ActivationLoss):
+            module.scoring = activations.get(scoring)
+
+
+def classification_losses(model: Any) -> list[nn.Module]:
+    """The classification loss of each box head: one, or one a stage."""
+    return [head.get_submodule("loss_cls") for head in classification_heads(model)]
+
+
+def classification_heads(model: Any) -> list[Any]:
+    """The box head of Mask R-CNN, or the one of each stage of a cascade."""
+    heads = model.roi_head.bbox_head
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]

@@ -1,0 +1,90 @@
+"""Options of a training beside its recipe: how the batch is made, where curves go, memory format."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper
+from mmengine.registry import HOOKS
+
+from gumbel.experiment.paths import TrainingPaths
+from gumbel.experiment.schema import Experiment
+
+#: Iterations between two points of the training curves that trackers show.
+SCALARS_EVERY = 10
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Keep the model's weights in the channels-last format; convolutions then work in it."""
+
+    def before_train(self, runner: Any) -> None:
+        runner.model.to(memory_format=torch.channels_last)
+
+
+def visualizer(experiment: Experiment, paths: TrainingPaths) -> dict[str, Any]:
+    """mmengine's visualizer, writing the curves of one training to every tracker of the experiment.
+
+    Raises:
+        ValueError: the package of a tracker is not installed.
+    """
+    for name in experiment.track:
+        if find_spec(name) is None:
+            raise ValueError(
+                f"`track`: expected the package of {name}, found it not installed; "
+                f"`pip install {name}`, or leave it out of `track`"
+            )
+    run = "-".join(paths.root.parts[-3:])
+    backends: dict[str, dict[str, Any]] = {
+        "tensorboard": dict(type="TensorboardVisBackend"),
+        "wandb": dict(type="WandbVisBackend", init_kwargs=dict(project="gumbel", group=experiment.name, name=run)),
+        "mlflow": dict(type="MLflowVisBackend", exp_name=experiment.name, run_name=run),
+    }
+    chosen = [dict(backends[name], save_dir=str(paths.curves / name)) for name in experiment.track]
+    return dict(type="Visualizer", vis_backends=chosen)
+
+
+def check_launch(config: Config, world_size: int) -> None:
+    """Refuse a launch that cannot train what the configuration says.
+
+    Raises:
+        ValueError: images per GPU x processes x accumulated loads is not ``config.batch``, or fp16 has no GPU.
+    """
+    images, loads = config.train_dataloader.batch_size, config.optim_wrapper.accumulative_counts
+    if images * world_size * loads != config.batch:
+        raise ValueError(
+            f"expected {config.batch} images a step = {images} a GPU x {config.batch // (images * loads)} processes x "
+            f"{loads} accumulated loads; found {world_size} processes. Launch as many processes, or set `gpus: "
+            f"{world_size}` in the experiment and write the configurations anew: the learning rate is the batch's"
+        )
+    if config.optim_wrapper.type == "AmpOptimWrapper" and not torch.cuda.is_available():
+        raise ValueError(
+            "expected a GPU for fp16, found none; train on one, or set the `precision` of this cell to fp32 "
+            "(`training` and `cells` of the experiment)"
+        )
+
+
+def resolved(runner: Any) -> dict[str, Any]:
+    """Facts about options, read from the objects of a run, for its manifest."""
+    wrapper, loader = runner.optim_wrapper, runner.train_dataloader
+    amp = isinstance(wrapper, AmpOptimWrapper)
+    loss_heads = getattr(runner.model, "module", runner.model).roi_head.bbox_head
+    head: Any = loss_heads[0] if isinstance(loss_heads, torch.nn.ModuleList) else loss_heads
+    formats = {
+        parameter.is_contiguous(memory_format=torch.channels_last)
+        for parameter in runner.model.parameters()
+        if parameter.ndim == 4 and min(parameter.shape[1:]) > 1
+    }
+    return {
+        "steps": runner.max_iters // wrapper._accumulative_counts,
+        "images_per_gpu": loader.batch_size,
+        "accumulation": wrapper._accumulative_counts,
+        "precision": "fp16" if amp else "fp32",
+        "loss_scale": wrapper.loss_scaler.get_scale() if amp else None,
+        "oversample": getattr(loader.dataset, "oversample_thr", 0.0),
+        "initialisation": [dict(entry) for entry in head.init_cfg],
+        "channels_last": formats == {True},
+        "compiled": bool(runner.cfg.get("compile", False)),
+    }

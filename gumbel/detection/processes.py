@@ -1,0 +1,83 @@
+"""The processes of one training: started by ``torchrun``, one a GPU; without a launcher there is one."""
+
+import os
+import time
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+from gumbel.experiment import interruption
+
+_GO = "go"
+#: Longest wait for another process in a collective: above the longest difference between two processes' loading.
+_TIMEOUT = timedelta(minutes=30)
+
+
+class Processes:
+    """What ``torchrun`` says of this process: its ``rank`` among ``number``; and the way to speak with the others.
+
+    Raises:
+        ValueError: there are GPUs, but fewer than processes on this host.
+    """
+
+    def __init__(self) -> None:
+        self.number = int(os.environ.get("WORLD_SIZE", 1))
+        self.rank = int(os.environ.get("RANK", 0)) if self.number > 1 else 0
+        self._local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        self._gpus = torch.cuda.device_count()
+        if self.number == 1:
+            return
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if 0 < self._gpus < local:
+            raise ValueError(
+                f"expected a GPU for each of the {local} processes on this host, found {self._gpus}; "
+                f"start torchrun with --nproc-per-node {self._gpus}, or ask for more GPUs"
+            )
+        self._store, _, _ = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
+
+    def tell(self, message: str) -> None:
+        """Give ``message`` to every process that waits in :meth:`hear`."""
+        if self.number > 1:
+            self._store.set(_GO, message)
+
+    def hear(self) -> str:
+        """Wait, as long as it takes, for what the first process tells.
+
+        Raises:
+            SystemExit: a signal asked this process to stop.
+        """
+        while not self._store.check([_GO]):
+            if received := interruption.received():
+                raise SystemExit(interruption.exit_code(received))
+            time.sleep(0.2)
+        return self._store.get(_GO).decode()
+
+    def connect(self) -> dict[str, Any]:
+        """Join the others, over NCCL between GPUs and gloo between CPUs; what mmengine's runner must know of it."""
+        if self.number == 1:
+            return {}
+        if self._gpus:
+            torch.cuda.set_device(self._local_rank)
+        distributed.init_process_group(
+            "nccl" if self._gpus else "gloo",
+            store=distributed.PrefixStore("training", self._store),
+            rank=self.rank,
+            world_size=self.number,
+            timeout=_TIMEOUT,
+        )
+        return {
+            "launcher": "pytorch",
+            "model_wrapper_cfg": {
+                "type": "MMDistributedDataParallel",
+                "broadcast_buffers": False,
+                "device_ids": [self._local_rank] if self._gpus else None,
+            },
+        }
+
+    def leave(self) -> None:
+        """Wait for the others, since torchrun ends all when one ends, and say goodbye."""
+        if distributed.is_initialized():
+            distributed.barrier()
+            distributed.destroy_process_group()

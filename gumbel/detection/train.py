@@ -1,0 +1,320 @@
+"""Train one configuration, from its start or from where it was interrupted."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from gumbel.detection.checkpoints import iteration, latest_checkpoint, save_weights
+from gumbel.detection.compose import train_dataset
+from gumbel.detection.failures import explain
+from gumbel.detection.hooks import HistoryHook, ReportHook, unwrapped
+from gumbel.detection.losses import classification_losses
+from gumbel.detection.options import check_launch, resolved
+from gumbel.detection.processes import Processes
+from gumbel.experiment import interruption, manifest, retraining, status
+from gumbel.experiment.attempts import Attempts
+from gumbel.experiment.files import atomic_path, write_json
+from gumbel.experiment.lock import Claim, LostClaimError, claim
+from gumbel.experiment.paths import CellPaths, TrainingPaths
+from gumbel.experiment.terminal import say
+
+#: What a configuration says beside what decides the weights; of the data loader, how its processes work.
+_WITHOUT_EFFECT = (
+    "cell",
+    "default_hooks",
+    "log_level",
+    "log_processor",
+    "test_dataloaders",
+    "vis_backends",
+    "visualizer",
+    "work_dir",
+)
+_LOADING = ("num_workers", "persistent_workers", "pin_memory", "prefetch_factor")
+
+
+def train(config_path: Path, wait: bool = False) -> None:
+    """Train the model of ``config_path``; the files beside it are named by ``TrainingPaths``.
+
+    Writes ``train/checkpoint.pth`` (weights only), ``train/history.parquet`` and ``train/manifest.json``. What a later
+    attempt goes on from lies in ``work_dir/<fingerprint>``, so that a checkpoint written for another configuration or
+    other data is never taken up; a training that is finished there is not repeated.
+
+    Args:
+        config_path: a resolved configuration.
+        wait: let a process that is at this training already end first, instead of refusing.
+
+    Raises:
+        FileNotFoundError: annotations or the warm start are missing.
+        FloatingPointError: the loss is not finite, or diverges.
+        MemoryError, TimeoutError: too little memory, or no data.
+        SystemExit: with 128 + the signal's number, after a checkpoint, on SIGTERM, SIGUSR1 or SIGINT.
+        ValueError: another process is at this training.
+    """
+    config = Config.fromfile(config_path)
+    paths = TrainingPaths(config_path.parent)
+    with interruption.heeded():
+        processes = Processes()
+        check_launch(config, processes.number)
+        with _claimed(paths, wait) if processes.rank == 0 else nullcontext() as held:
+            try:
+                Training(config_path, config, paths, processes, held).run()
+            except LostClaimError:
+                raise
+            except Exception as error:
+                clearer = explain(error, config)
+                _record_failure(paths, processes, clearer)
+                raise clearer from error
+
+
+@contextmanager
+def _claimed(paths: TrainingPaths, wait: bool) -> Iterator[Claim]:
+    """The claim on the training's folder; while waiting for it, who holds it is told once a minute."""
+    told = -float("inf")
+
+    def poll(pid: int, host: str) -> None:
+        nonlocal told
+        if received := interruption.received():
+            raise SystemExit(interruption.exit_code(received))
+        if time.monotonic() - told >= 60:
+            told = time.monotonic()
+            say(f"{paths.root}: waits for {_holder(paths, pid, host)}")
+
+    with claim(paths.lock, wait=wait, work=f"the training {paths.root}", poll=poll) as held:
+        yield held
+
+
+def _holder(paths: TrainingPaths, pid: int, host: str) -> str:
+    state = status.read(paths.status)
+    if state is None or state.pid != pid:
+        return f"process {pid} on {host}"
+    job = f" (SLURM job {state.slurm_job})" if state.slurm_job else ""
+    return f"process {pid} on {host}{job}, which is at iteration {state.iteration} of {state.iterations}"
+
+
+def _record_failure(paths: TrainingPaths, processes: Processes, error: Exception) -> None:
+    """Say in the status why the training failed: the first process that fails knows, the others lose contact."""
+    state = status.read(paths.status) or status.Status(state="running")
+    if processes.rank > 0 or state.state != "failed":
+        message = f"{type(error).__name__}: {error}"
+        status.write(paths.status, state.model_copy(update={"state": "failed", "message": message}))
+
+
+class Training:
+    """One attempt at a training, in one of its processes; only the first one holds the claim and writes."""
+
+    def __init__(
+        self, config_path: Path, config: Config, paths: TrainingPaths, processes: Processes, held: Claim | None
+    ) -> None:
+        self.config_path = config_path
+        self.config = config
+        self.paths = paths
+        self.processes = processes
+        self.held = held
+        self.job = manifest.Job()
+
+    def run(self) -> None:
+        """Train to the end, to the next signal, or not at all where all is done."""
+        if self.held is None:
+            heard = json.loads(self.processes.hear())
+        else:
+            heard = self._prepare()
+            self.processes.tell(json.dumps(heard))
+        if heard["finished"]:
+            return
+        self.config.update(work_dir=heard["folder"], **self.processes.connect())
+        if heard["resume"]:
+            self.config.update(load_from=heard["resume"], resume=True)
+        runner = Runner.from_cfg(self.config)
+        if self.held is not None:
+            runner.register_hook(self.report)
+        history = self.history if self.held is not None else HistoryHook()
+        runner.register_hook(history)
+        runner.train()
+        stopped = runner.iter < runner.max_iters
+        if self.held is not None:
+            # Before the processes part: when the first of them ends, torchrun ends the others
+            self._say_stopped(runner.max_iters) if stopped else self._finish(runner)
+        self.processes.leave()
+        if stopped:
+            raise SystemExit(interruption.exit_code(interruption.received() or interruption.SIGNALS[0]))
+
+    def _prepare(self) -> dict[str, Any]:
+        """Find out where to begin, and note that this attempt does; what the other processes must know of it."""
+        status.write(self.paths.status, status.Status(state="running", **manifest.place()))
+        self.inputs = _inputs(self.config)
+        self.fingerprint = _fingerprint(self.config, self.inputs, self.processes.number)
+        self.folder = self.paths.work_dir / self.fingerprint[:16]
+        self.finished = CellPaths(self.folder)
+        if self._adopt():
+            return {"finished": True}
+        _name_others(self.paths.work_dir, self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for unfinished in self.folder.glob(".*.tmp"):  # of a process that was killed while writing
+            unfinished.unlink()
+        self.resume = latest_checkpoint(self.folder)
+        first = 0 if self.resume is None else iteration(self.resume)
+        self.history = HistoryHook()
+        self.attempts = Attempts(
+            self.folder / "attempts.json",
+            first=first,
+            processes=self.processes.number,
+            gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        )
+        assert self.held is not None
+        self.report = ReportHook(self.paths.status, self.history, self.attempts, self.held)
+        self.report.report("running", self.config.train_cfg.max_iters)
+        return {
+            "finished": False,
+            "folder": str(self.folder.absolute()),
+            "resume": None if self.resume is None else str(self.resume.absolute()),
+        }
+
+    def _finish(self, runner: Runner) -> None:
+        """Write the results where no one removes them, publish them, and let go of the checkpoints."""
+        assert self.held is not None
+        self.held.check()
+        iterations = runner.max_iters
+        self.attempts.write(iterations, ended="done")
+        save_weights(unwrapped(runner.model), self.finished.checkpoint)
+        table = self.history.table()
+        with atomic_path(self.finished.history) as temporary:
+            table.to_parquet(temporary, index=False)
+        record = self.job.record(
+            config_sha256=manifest.sha256(self.config_path),
+            data_sha256={str(path): digest for path, digest in self.inputs.items()},
+            fingerprint=self.fingerprint,
+            checkpoint_sha256=manifest.sha256(self.finished.checkpoint),
+            seconds=self.attempts.seconds,
+            iteration_seconds=float(table["seconds"].sum()),
+            attempts=[attempt.model_dump() for attempt in self.attempts.all],
+            resumed_from=self.resume and self.resume.name,
+            **_resolved(runner),
+            **resolved(runner),
+        )
+        self.held.check()
+        write_json(self.finished.manifest, record)
+        self._publish()
+        self.report.report("done", iterations)
+        kept = {self.finished.checkpoint.parent, self.finished.at("").root}
+        for path in self.folder.iterdir():
+            if path not in kept:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _adopt(self) -> bool:
+        """Publish what an earlier attempt finished; whether there was anything."""
+        if not self.finished.manifest.exists():
+            return False
+        record = json.loads(self.finished.manifest.read_text())
+        checkpoint = self.finished.checkpoint
+        if not checkpoint.exists() or manifest.sha256(checkpoint) != record["checkpoint_sha256"]:
+            say(f"{checkpoint} is damaged: training again")
+            shutil.rmtree(self.folder)
+            return False
+        say(f"{self.paths.root} was finished on {record['host']} at {record['finished']}")
+        self._publish()
+        iterations = record["iterations"]
+        done = status.Status(
+            state="done",
+            iteration=iterations,
+            iterations=iterations,
+            eta_seconds=0.0,
+            attempt=len(record["attempts"]),
+            seconds=record["seconds"],
+            processes=record["world_size"],
+            **manifest.place(),
+        )
+        status.write(self.paths.status, done)
+        return True
+
+    def _publish(self) -> None:
+        """Give the finished files their names as outputs, without copying where the file system has links."""
+        for source, target in (
+            (self.finished.checkpoint, self.paths.checkpoint),
+            (self.finished.history, self.paths.history),
+            (self.finished.manifest, self.paths.manifest),
+            *(
+                (self.finished.at(percent).checkpoint, CellPaths(self.paths.root).at(percent).checkpoint)
+                for percent in _snapshots(self.config)
+            ),
+        ):
+            with atomic_path(target) as temporary:
+                try:
+                    os.link(source, temporary)
+                except OSError:
+                    shutil.copyfile(source, temporary)
+            os.utime(target)  # newer than every input, as Snakemake wants it
+
+    def _say_stopped(self, iterations: int) -> None:
+        received = interruption.received()
+        message = f"stopped by {received.name if received else 'a signal to another process'}"
+        self.report.report("interrupted", iterations, message)
+        say(f"{self.paths.root} {message}; the same command goes on with it")
+
+
+def _snapshots(config: Config) -> list[int]:
+    """Percentages of the training at which its weights are kept."""
+    return [percent for hook in config.custom_hooks if hook.type == "SnapshotHook" for percent in hook.percents]
+
+
+def _inputs(config: Config) -> dict[Path, str]:
+    """Digest of every file that the training starts from."""
+    files = [Path(train_dataset(config).ann_file)]
+    files += [Path(hook.checkpoint) for hook in config.custom_hooks if hook.type == "WarmStartHook"]
+    for path in files:
+        if not path.exists():
+            raise FileNotFoundError(f"expected {path}, found nothing there; run `snakemake {path}`")
+    return {path: manifest.sha256(path) for path in files}
+
+
+def _fingerprint(config: Config, inputs: dict[Path, str], processes: int) -> str:
+    """Digest of all that decides a training's result."""
+    decisive = {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT}
+    decisive["train_dataloader"] = {key: value for key, value in config.train_dataloader.items() if key not in _LOADING}
+    code = retraining.code(config.cell.activation)
+    parts = [Config(decisive).pretty_text, *code, *inputs.values(), torch.__version__, str(processes)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _name_others(work_dir: Path, folder: Path) -> None:
+    """Say which checkpoints are not taken up, since another configuration or other data wrote them."""
+    others = sorted({path.parent for path in work_dir.glob("*/iter_*.pth")} - {folder})
+    if others:
+        names = ", ".join(map(str, others))
+        say(
+            f"not going on from {names}: checkpoints of another configuration, other data, another number of "
+            "processes or another PyTorch; remove what is not needed"
+        )
+
+
+def _resolved(runner: Runner) -> dict[str, Any]:
+    """Facts of the run, read from the objects that ran."""
+    loader = runner.train_dataloader
+    model = unwrapped(runner.model)
+    groups = runner.optim_wrapper.optimizer.param_groups
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    device = next(model.parameters()).device
+    return {
+        "seed": runner.seed,
+        "iterations": runner.max_iters,
+        "batch_size": loader.batch_size * runner.world_size * runner.optim_wrapper._accumulative_counts,
+        "world_size": runner.world_size,
+        "images": len(loader.dataset),
+        "optimizer": type(runner.optim_wrapper.optimizer).__name__,
+        "learning_rate": groups[0].get("initial_lr", groups[0]["lr"]),
+        "loss_cls": [repr(loss) for loss in classification_losses(model)],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trained_parameters": sum(parameter.numel() for parameter in trained),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+    }

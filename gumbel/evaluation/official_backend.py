@@ -1,0 +1,91 @@
+"""LVIS matching by the official API (https://github.com/lvis-dataset/lvis-api), in chunks of categories.
+
+Categories do not interact, so chunks change nothing; whole, LVIS val takes more than 20 GB.
+"""
+
+import logging
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gumbel.evaluation.ground_truth import GroundTruth
+from gumbel.evaluation.predictions import Predictions
+from gumbel.evaluation.protocol import Matches, shapes
+
+#: Detections plus pairs of image and category in a chunk: about 2 GB.
+_CHUNK = 1_000_000
+
+
+def match(truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_type: str) -> Matches:
+    """Precision and recall of the detections in ``rows``, which are capped and sorted by image."""
+    precisions, recalls, zero_area = [], [], 0
+    category_id = predictions.category_id[rows]
+    for categories in _chunks(truth, category_id):
+        ids = [category["id"] for category in categories]
+        records = _records(predictions, rows[np.isin(category_id, ids)], iou_type)
+        evaluation = _run(truth, categories, records, iou_type)
+        precisions.append(evaluation.eval["precision"])
+        recalls.append(evaluation.eval["recall"])
+        zero_area += sum(record["area"] <= 0 for record in records)
+    return Matches(np.concatenate(precisions, axis=2), np.concatenate(recalls, axis=1), zero_area)
+
+
+def _chunks(truth: GroundTruth, category_id: np.ndarray) -> Iterator[list[dict[str, Any]]]:
+    ids = truth.category_ids
+    detections = np.bincount(np.searchsorted(ids, category_id), minlength=len(ids))
+    chunk = np.cumsum(detections + len(truth.images)) // _CHUNK
+    for number in np.unique(chunk):
+        yield [truth.categories[k] for k in np.flatnonzero(chunk == number)]
+
+
+def _records(predictions: Predictions, rows: np.ndarray, iou_type: str) -> list[dict[str, Any]]:
+    """Detections in the official results format; mask records without box, which would replace their area."""
+    forms, areas = shapes(predictions, rows, iou_type)
+    key = "bbox" if iou_type == "bbox" else "segmentation"
+    columns = (predictions.image_id[rows], predictions.category_id[rows], predictions.score[rows], areas)
+    return [
+        {"image_id": image, "category_id": category, "score": score, "area": area, "id": number, key: form}
+        for number, (image, category, score, area, form) in enumerate(
+            zip(*(column.tolist() for column in columns), forms, strict=True), start=1
+        )
+    ]
+
+
+def _run(truth: GroundTruth, categories: list[dict[str, Any]], records: list[dict[str, Any]], iou_type: str) -> Any:
+    lvis = load_api()
+    chosen = {category["id"] for category in categories}
+    annotations = [
+        dict(entry) for group in truth.annotations.values() for entry in group if entry["category_id"] in chosen
+    ]
+    evaluation = lvis.LVISEval(
+        _dataset(lvis.LVIS, truth, annotations, categories),
+        _dataset(lvis.LVISResults, truth, records, categories),
+        iou_type,
+    )
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation
+
+
+def _dataset(kind: Any, truth: GroundTruth, annotations: list[dict[str, Any]], categories: list[dict[str, Any]]) -> Any:
+    """An object of the API around data in memory: its constructors read files, copy, and refuse empty results."""
+    dataset = kind.__new__(kind)
+    dataset.logger = logging.getLogger("lvis")
+    dataset.dataset = {"images": truth.images, "annotations": annotations, "categories": categories}
+    dataset._create_index()
+    return dataset
+
+
+def load_api() -> Any:
+    """Import the official API, which needs ``np.float``, and drawing libraries only for its pictures."""
+    if not hasattr(np, "float"):
+        vars(np)["float"] = float  # gone from NumPy since the release of lvis 0.5.3
+    drawing = types.ModuleType("lvis.vis")
+    vars(drawing)["LVISVis"] = None
+    sys.modules.setdefault("lvis.vis", drawing)
+    import lvis
+
+    return lvis

@@ -1,0 +1,287 @@
+"""Detections on disk: Parquet written in row groups while predicting, or the official LVIS JSON results."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gumbel.experiment.files import atomic_path
+
+BOX = ("x", "y", "width", "height")
+
+#: One row a detection. The box is in pixels from the top left corner; the mask is COCO's compressed RLE,
+#: whose size is that of the image.
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("category_id", pa.int32()),
+        ("score", pa.float64()),
+        *((name, pa.float64()) for name in BOX),
+        ("mask_height", pa.int32()),
+        ("mask_width", pa.int32()),
+        ("mask_counts", pa.binary()),
+    ]
+)
+_FLOATS = ("score", *BOX)
+_NUMBERS = {kind.name: kind for kind in SCHEMA if kind.name != "mask_counts"}
+_ROWS = 1 << 16  # detections in a row group: about 10 MB in memory while predicting
+
+
+class PredictionWriter:
+    """Write detections image by image; the file appears under its name only when the block succeeds.
+
+    Memory holds one row group. ``metadata`` goes to the file's schema and comes back from
+    :func:`read_predictions`.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "predictions.parquet"
+    >>> with PredictionWriter(path) as writer:
+    ...     writer.write(7, [3], [0.5], [[0, 0, 2, 2]], [{"size": [4, 4], "counts": b"022"}])
+    >>> len(read_predictions(path))
+    1
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+        self._path = path
+        self._schema = SCHEMA.with_metadata(dict(metadata or {}))
+        self._stack = ExitStack()
+        self._pending: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def __enter__(self) -> "PredictionWriter":
+        temporary = self._stack.enter_context(atomic_path(self._path))
+        self._file = self._stack.enter_context(
+            pq.ParquetWriter(
+                temporary,
+                self._schema,
+                compression="zstd",
+                compression_level=9,
+                use_dictionary=[name for name in SCHEMA.names if name not in (*_FLOATS, "mask_counts")],
+                use_byte_stream_split=list(_FLOATS),
+                write_page_checksum=True,
+            )
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._flush()
+            except BaseException as failure:
+                self._stack.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._stack.__exit__(kind, error, trace)
+
+    def write(
+        self,
+        image_id: int,
+        category_ids: Any,
+        scores: Any,
+        boxes_xywh: Any,
+        masks: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Add the ``n`` detections of one image.
+
+        ``category_ids`` (n,), ``scores`` (n,), ``boxes_xywh`` (n, 4) in pixels, ``masks`` n compressed
+        RLEs ``{"size": [height, width], "counts": bytes | str}``. Raises ValueError if the lengths
+        differ or a score or box is not finite.
+        """
+        categories = np.asarray(category_ids)
+        score = np.asarray(scores, dtype=np.float64)
+        box = np.asarray(boxes_xywh, dtype=np.float64).reshape(-1, 4)
+        lengths = (len(categories), len(score), len(box), len(masks))
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"expected as many categories, scores, boxes and masks, found {lengths} for image {image_id}"
+            )
+        if not (np.isfinite(score).all() and np.isfinite(box).all()):
+            raise ValueError(
+                f"expected finite scores and boxes, found NaN or infinity for image {image_id}: "
+                "look for a diverged training in its history"
+            )
+        if len(score) == 0:
+            return
+        columns = [
+            np.full(len(score), image_id),
+            categories,
+            score,
+            *box.T,
+            [mask["size"][0] for mask in masks],
+            [mask["size"][1] for mask in masks],
+            [_bytes(mask["counts"]) for mask in masks],
+        ]
+        arrays = [pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)]
+        self._pending.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._rows += len(score)
+        if self._rows >= _ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._file.write_table(pa.Table.from_batches(self._pending).combine_chunks())
+        self._pending, self._rows = [], 0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Detections in columns, in the order of the file; N rows.
+
+    ``box`` (x, y, width, height in pixels) or ``mask_size`` and ``counts`` (height, width and COCO's
+    compressed RLE) are None where a JSON file does not carry them.
+    """
+
+    image_id: np.ndarray  # (N,) int64
+    category_id: np.ndarray  # (N,) int64
+    score: np.ndarray  # (N,) float64
+    box: np.ndarray | None  # (N, 4) float64
+    mask_size: np.ndarray | None  # (N, 2) int32
+    counts: pa.LargeBinaryArray | None  # (N,)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def masks(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """The masks of ``rows`` as COCO's compressed RLE dicts, sizes (height, width)."""
+        if self.counts is None or self.mask_size is None:
+            raise ValueError("expected masks, found detections without `segmentation`: evaluate boxes only")
+        sizes = self.mask_size[rows].tolist()
+        counts = self.counts.take(pa.array(rows)).to_pylist()
+        return [{"size": size, "counts": count} for size, count in zip(sizes, counts, strict=True)]
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read detections that :class:`PredictionWriter` wrote, or a JSON file of official LVIS results.
+
+    The JSON is a list of ``{"image_id", "category_id", "score", "segmentation": compressed RLE, "bbox":
+    [x, y, width, height]}`` with a mask, a box or both (https://github.com/lvis-dataset/lvis-api).
+    Raises ValueError for a truncated, empty or foreign file, and for missing or non-finite scores.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected predictions at {path}, found no file: run the prediction stage first")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        raise ValueError(f"expected Parquet or JSON predictions, found an empty file: write {path} again")
+    predictions = _read_parquet(path) if start == b"PAR1" else _read_json(path)
+    _check(predictions, path)
+    return predictions
+
+
+def _read_parquet(path: Path) -> Predictions:
+    """Row group by row group into arrays of the final size: reading whole takes three times the memory."""
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        if not file.schema_arrow.equals(SCHEMA):
+            raise ValueError(f"expected the columns\n{SCHEMA}\nfound in {path}\n{file.schema_arrow.remove_metadata()}")
+        columns = {
+            name: np.empty(file.metadata.num_rows, kind.type.to_pandas_dtype()) for name, kind in _NUMBERS.items()
+        }
+        ends, counts, start = [np.zeros(1, np.int64)], bytearray(), 0
+        for batch in file.iter_batches(_ROWS):
+            _refuse_holes(batch, path)
+            for name, column in columns.items():
+                column[start : start + len(batch)] = batch[name]
+            ends.append(len(counts) + np.cumsum(pc.binary_length(batch["mask_counts"]), dtype=np.int64))
+            counts += b"".join(batch["mask_counts"].to_pylist())
+            start += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"expected a whole Parquet file, found {path} damaged or truncated ({error}): predict again"
+        ) from error
+    buffers = [None, pa.py_buffer(np.concatenate(ends)), pa.py_buffer(counts)]
+    metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+    return Predictions(
+        image_id=columns["image_id"],
+        category_id=columns["category_id"].astype(np.int64),
+        score=columns["score"],
+        box=np.stack([columns[name] for name in BOX], axis=1),
+        mask_size=np.stack([columns["mask_height"], columns["mask_width"]], axis=1),
+        counts=pa.LargeBinaryArray.from_buffers(pa.large_binary(), start, buffers),
+        metadata={key: value for key, value in metadata.items() if key != "ARROW:schema"},
+    )
+
+
+def _refuse_holes(batch: pa.RecordBatch, path: Path) -> None:
+    holes = [name for name in batch.schema.names if batch[name].null_count]
+    if holes:
+        raise ValueError(f"expected a value in every row, found missing values in {holes} of {path}: predict again")
+
+
+def _read_json(path: Path) -> Predictions:
+    try:
+        records = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"expected Parquet or JSON predictions, found neither in {path} ({error})") from error
+    if not isinstance(records, list):
+        raise ValueError(f"expected a list of detections, found {type(records).__name__} in {path}")
+    for position, record in enumerate(records):
+        _check_record(record, f"detection {position} of {path}")
+    has_box, has_mask = (_on_all(records, key, path) for key in ("bbox", "segmentation"))
+    if records and not (has_box or has_mask):
+        raise ValueError(f"expected `segmentation` or `bbox` in every detection, found neither in {path}")
+    masks = [record["segmentation"] for record in records] if has_mask else []
+    return Predictions(
+        image_id=np.array([record["image_id"] for record in records], dtype=np.int64),
+        category_id=np.array([record["category_id"] for record in records], dtype=np.int64),
+        score=np.array([record["score"] for record in records], dtype=np.float64),
+        box=np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4) if has_box else None,
+        mask_size=np.array([mask["size"] for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
+        counts=pa.array([_bytes(mask["counts"]) for mask in masks], pa.large_binary()) if has_mask else None,
+    )
+
+
+def _check_record(record: Any, where: str) -> None:
+    """Refuse what the evaluators accept in silence: a missing key, a score that is not a number, a polygon."""
+    if not isinstance(record, dict):
+        raise ValueError(f"expected an object with image_id, category_id and score, found {record!r} as {where}")
+    for key, kinds in (("image_id", (int,)), ("category_id", (int,)), ("score", (int, float))):
+        if not isinstance(record.get(key), kinds):
+            raise ValueError(f"expected a number as `{key}`, found {record.get(key, 'nothing')!r} in {where}")
+    if "bbox" in record and not (isinstance(record["bbox"], list) and len(record["bbox"]) == 4):
+        raise ValueError(f"expected `bbox` as [x, y, width, height], found {record['bbox']!r} in {where}")
+    mask = record.get("segmentation", {"size": [0, 0], "counts": ""})
+    if not (isinstance(mask, dict) and isinstance(mask.get("counts"), str) and _is_size(mask.get("size"))):
+        raise ValueError(
+            f"expected a compressed RLE as `segmentation`, as the official API does, found another form in {where}"
+        )
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(length, int) for length in value)
+
+
+def _on_all(records: list[dict[str, Any]], key: str, path: Path) -> bool:
+    """Whether all records carry ``key`` (none of none do); ValueError if only some do."""
+    number = sum(key in record for record in records)
+    if 0 < number < len(records):
+        raise ValueError(
+            f"expected `{key}` in all detections or in none, found it in {number} of {len(records)} of {path}"
+        )
+    return number > 0
+
+
+def _check(predictions: Predictions, path: Path) -> None:
+    bad = ~np.isfinite(predictions.score)
+    if predictions.box is not None:
+        bad |= ~np.isfinite(predictions.box).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"expected finite scores and boxes, found NaN or infinity in {bad.sum()} of {len(bad)} detections "
+            f"of {path}, first in row {bad.argmax()}: predict again from a training that did not diverge"
+        )
+
+
+def _bytes(counts: bytes | str) -> bytes:
+    return counts.encode() if isinstance(counts, str) else counts

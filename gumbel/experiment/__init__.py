@@ -1,0 +1,1 @@
+"""What an experiment is: its configuration, its matrix of cells, and where its files lie."""

@@ -1,0 +1,47 @@
+"""Writing files so that a reader never sees a half-written one."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; rename it to ``path`` when the block succeeds.
+
+    The parent directory is created. If the block raises, the temporary file is removed and
+    whatever stood at ``path`` before is untouched. The content reaches the disk before the name
+    does, so that a host that loses power leaves the old file or the new one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if not temporary.is_symlink():
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, record: Any) -> None:
+    """Write ``record`` as indented JSON, atomically. NaN and infinities are refused."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """Digest of the files at and below ``paths``, their sizes and times: it changes when one is written or removed."""
+    digest = hashlib.sha256()
+    for top in paths:
+        for path in (top, *sorted(top.rglob("*"))):
+            if path.is_file():
+                stat = path.stat()
+                digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

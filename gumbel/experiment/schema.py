@@ -1,0 +1,258 @@
+"""The run configuration: one pydantic model, unknown keys refused.
+
+An experiment is a YAML file in ``configs/experiments/``. The reference table in
+``docs/experiment.md`` is generated from the descriptions here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Architecture = Literal["mask_rcnn_r50", "mask_rcnn_r101", "mask_rcnn_x101", "cascade_r101", "htc_r101"]
+Scoring = Literal["matched", "released"]
+Recipe = Literal["1x", "2x", "1x_rfs", "2x_rfs", "gol"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MiniData(Section):
+    """The embedded data, generated from OpenMoji pictures."""
+
+    seed: int = Field(0, description="seed of every random choice; the same seed gives the same bytes")
+    image_size: int = Field(128, ge=32, description="side of the square scenes in pixels")
+    categories: int = Field(45, ge=6, description="LVIS categories of train and val, split r/c/f in LVIS's proportions")
+    train_images: int = Field(800, ge=1, description="images of `train`")
+    val_images: int = Field(200, ge=1, description="images of `val`, and of `val_uniform`")
+    warm_start_images: int = Field(800, ge=0, description="images of `warm_start`: balanced scenes of other things")
+    warm_start_categories: int = Field(
+        60, ge=0, description="things shown in `warm_start`, none of them a category of train"
+    )
+
+
+class Classifier(Section):
+    """How the classification layer starts."""
+
+    weight: float | None = Field(
+        None, description="constant that all classifier weights start from; null keeps mmdet's initialisation"
+    )
+    bias: dict[str, float] = Field(
+        {}, description="bias per activation; an activation that is not named gets the bias of `prior`"
+    )
+    prior: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.01, description="score that every class starts from where `bias` names none"
+    )
+    other_layers: Literal["mmdet", "pytorch"] = Field(
+        "mmdet",
+        description="who initialises the other layers of the box head: mmdet, or PyTorch's default, to which the "
+        "released override of the classifier leaves them",
+    )
+
+
+class Widths(Section):
+    """The one override that makes a full model small."""
+
+    base_channels: int = Field(
+        64, description="channels of the first residual stage (64 at full width); ResNeXt groups shrink alike"
+    )
+    fpn_channels: int = Field(256, description="channels of FPN, RPN, RoI and mask heads (256 at full width)")
+    fc_channels: int = Field(1024, description="width of the box head's fully connected layers (1024 at full width)")
+    mask_convs: int = Field(4, description="convolutions of the mask head (4 in the paper)")
+    anchor_scale: int = Field(8, description="anchor side in units of the stride (8 in the paper)")
+    roi_samples: int = Field(
+        0,
+        description="points per side that a bin of a pooled RoI is the mean of; 0 (in the paper): as its size asks for",
+    )
+    train_proposals: int | None = Field(
+        None, description="proposals kept per training image; null keeps the architecture's"
+    )
+    test_proposals: int | None = Field(None, description="proposals kept per test image; null keeps the architecture's")
+    detections: int | None = Field(None, description="detections kept per test image; null keeps LVIS's 300")
+    rois: int | None = Field(
+        None, description="RoIs sampled per training image and stage; null keeps the architecture's (512)"
+    )
+
+
+class Training(Section):
+    """How a cell is trained, beside its schedule. The number of GPUs changes none of it."""
+
+    images_per_gpu: int = Field(4, ge=1, description="images that a GPU loads at a time")
+    precision: Literal["fp32", "fp16"] = Field("fp32", description="fp16 computes under autocast, on GPUs only")
+    loss_scale: float = Field(512.0, gt=0, description="constant that the loss is multiplied by in fp16")
+    warmup: int | None = Field(None, ge=1, description="steps of the linear warm-up; null keeps the schedule's")
+    channels_last: bool = Field(False, description="keep convolutions in the channels-last memory format")
+    compile: bool = Field(False, description="compile the training step with torch.compile")
+
+
+class CellTraining(Section):
+    """What a cell does otherwise than `training` says; null keeps it."""
+
+    images_per_gpu: int | None = Field(None, ge=1, description="as in `training`")
+    precision: Literal["fp32", "fp16"] | None = Field(None, description="as in `training`")
+    warmup: int | None = Field(None, ge=1, description="as in `training`")
+
+
+class Gol(Section):
+    """What the authors' full GOL adds to the activation, each part on its own."""
+
+    drop_below: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="drop loss: categories in less than this share of the training images are spared most negatives",
+    )
+    normed_masks: bool = Field(False, description="predict masks with normalised weights and features (NormedConv2d)")
+    polygons: bool = Field(False, description="cut mask targets out of polygons instead of rasterised masks")
+    nms: float | None = Field(
+        None, gt=0, lt=1, description="IoU above which NMS drops a detection; null keeps the architecture's (0.5)"
+    )
+
+
+class WarmStart(Section):
+    """Weights that an architecture's activations share: what ImageNet is to the full recipe."""
+
+    split: str = Field(description="split that it is trained on")
+    schedule: str = Field(description="file in configs/schedules/ that trains it")
+
+
+class Subset(Section):
+    """Part of the training images, chosen by a rule that keeps every category's place in the tail."""
+
+    images_per_category: int = Field(
+        ge=1,
+        description="training images that each category keeps, first in the order of a hash of the image id; "
+        "an image stays if any of its categories keeps it",
+    )
+
+
+class HeadOnly(Section):
+    """The cheap estimate of `snakemake head_only`: only the classification layer is trained, on cached features."""
+
+    detector: str = Field("softmax", description="activation whose trained cell is the frozen detector of all")
+    images: int = Field(20_000, ge=1, description="training images whose features are cached, at most")
+    rois: int | None = Field(128, ge=1, description="RoIs cached per image and stage; null keeps the architecture's")
+
+
+class Experiment(Section):
+    """A named run: which cells, on which data, how trained and how judged."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="folder of the results")]
+    description: str = Field(description="one sentence for the report's first line")
+    reproduction: bool = Field(
+        description="whether it follows the paper's recipe, so that absolute numbers may be compared"
+    )
+    recipe: Recipe = Field("1x", description="released recipe that it is compared with (docs/recipe.md)")
+    dataset: Literal["mini", "lvis_v1"] = Field(description="file in configs/datasets/")
+    data_root: Path = Field(
+        description="folder that holds the dataset, or will; of LVIS, any usual layout (docs/data.md)"
+    )
+    mini: MiniData | None = Field(None, description="how the embedded data is generated; only with dataset mini")
+    architectures: list[Architecture] = Field(min_length=1, description="rows of the matrix")
+    activations: list[str] = Field(min_length=1, description="columns of the matrix")
+    seeds: list[int] = Field([0], min_length=1, description="trainings per cell of the matrix")
+    splits: list[str] = Field(
+        ["val"], min_length=1, description="splits that are predicted and scored; the first one decides the claims"
+    )
+    variant: Literal["exact", "released"] = Field(
+        "exact", description="which Gumbel loss is trained: the paper's formula, or the released code's"
+    )
+    released_scoring: list[str] = Field(
+        ["sigmoid"],
+        description="activations that are also scored as the released code does, with softmax; on the first split",
+    )
+    schedule: str = Field(description="file in configs/schedules/ that trains a cell")
+    batch: int = Field(
+        16, ge=1, description="images behind a step of the optimiser: images per GPU x GPUs x accumulated loads"
+    )
+    gpus: int = Field(1, ge=1, description="GPUs that train a cell; gradients of several loads accumulate to `batch`")
+    oversample: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="repeat images with categories in less than this share of the images (RFS); 0: none",
+    )
+    training: Training = Training()
+    cells: dict[str, CellTraining] = Field(
+        {}, description="what a cell (`ARCHITECTURE/ACTIVATION`), or an architecture, does otherwise"
+    )
+    track: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(
+        ["tensorboard"], description="where training curves are also written, by mmengine's backend of that name"
+    )
+    classifier: Classifier = Classifier()
+    gol: Gol = Gol()
+    widths: Widths = Widths()
+    warm_start: WarmStart | None = Field(
+        None, description="train shared starting weights; null uses the recipe's ImageNet weights"
+    )
+    checkpoints: dict[str, Path] = Field(
+        {},
+        description="weights trained elsewhere, of cells named `architecture/activation/seed0`: "
+        "they are converted and evaluated, not trained",
+    )
+    subset: Subset | None = Field(None, description="train on part of the images; null trains on all")
+    head_only: HeadOnly = HeadOnly()
+    snapshots: list[int] = Field(
+        [],
+        description="percentages of a training at which its weights are kept, to be scored on the first split too: "
+        "AP over training",
+    )
+    grid: int = Field(16, ge=2, description="side of the normalised grid of the object distribution")
+    allow_missing: bool = Field(
+        False,
+        description="make the summary and the report of what is there, running nothing else; "
+        "cells that are missing or failed are shown as such",
+    )
+
+    @property
+    def train_split(self) -> str:
+        """The split that cells are trained on."""
+        return "train" if self.subset is None else f"train_{self.subset.images_per_category}_per_category"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Experiment":
+        if (self.mini is not None) != (self.dataset == "mini"):
+            raise ValueError("expected a `mini` section exactly when dataset is mini: add it, or change `dataset`")
+        for key in ("architectures", "activations", "seeds", "splits", "track"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"`{key}` names the same entry twice: {values}; remove one")
+        if self.snapshots != sorted(set(self.snapshots) & set(range(1, 100))):
+            raise ValueError(
+                f"`snapshots`: expected percentages from 1 to 99, each higher than the one before; found "
+                f"{self.snapshots}; the end of the training is scored anyway"
+            )
+        if self.gol.drop_below is not None and (self.dataset != "lvis_v1" or "softmax" in self.activations):
+            raise ValueError(
+                "`gol.drop_below`: expected dataset lvis_v1, whose category counts are known, and no softmax, whose "
+                f"classes are no problems of their own; found {self.dataset}, {self.activations}; leave it out"
+            )
+        for architecture in self.architectures:
+            for activation in self.activations:
+                self.accumulation(self.training_of(architecture, activation))
+        return self
+
+    def training_of(self, architecture: str, activation: str) -> Training:
+        """``training`` with what ``cells`` says of the architecture, and then of the cell."""
+        training = self.training
+        for name in (architecture, f"{architecture}/{activation}"):
+            if name in self.cells:
+                training = training.model_copy(update=self.cells[name].model_dump(exclude_none=True))
+        return training
+
+    def accumulation(self, training: Training) -> int:
+        """Loads of the GPUs whose gradients make one step of ``batch`` images.
+
+        Raises:
+            ValueError: ``batch`` is no whole number of loads.
+        """
+        loads, rest = divmod(self.batch, training.images_per_gpu * self.gpus)
+        if rest or not loads:
+            raise ValueError(
+                f"`batch`: expected {self.batch} = images_per_gpu x gpus x a whole number of accumulated loads; found "
+                f"images_per_gpu {training.images_per_gpu} x gpus {self.gpus}; change these, or say another `batch`"
+            )
+        return loads

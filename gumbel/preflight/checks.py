@@ -1,0 +1,191 @@
+"""What a training needs of the machine and of the disk, each looked at in seconds."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gumbel.datasets import backbones, lvis
+from gumbel.experiment import matrix
+from gumbel.experiment.manifest import sha256
+from gumbel.experiment.paths import REPOSITORY, ExperimentPaths
+from gumbel.experiment.schema import Experiment
+
+#: Packages whose version decides a training's result, or whether it runs at all.
+DECISIVE = ("torch", "mmcv", "mmdet", "mmengine", "numpy", "opencv-python-headless", "pycocotools", "lvis", "hotcoco")
+#: Bytes of a stored detection with its mask, generously.
+DETECTION_BYTES = 250
+#: Seconds by which the clocks of this host and of the file system may differ.
+CLOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, whether it is as it must be, what was found, and what to do where it is not."""
+
+    name: str
+    passed: bool
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{'ok  ' if self.passed else 'FAIL'} {self.name}: {self.found}"
+        return line if self.passed else f"{line}\n     {self.remedy}"
+
+
+def versions(pins: Path = REPOSITORY / "requirements.txt") -> Check:
+    """The installed versions of decisive packages against the pinned ones."""
+    lines = (line.partition("==") for line in pins.read_text().splitlines() if "==" in line and line[0] != "#")
+    pinned = {name: version for name, _, version in lines}
+    found = {name: _installed(name) for name in DECISIVE}
+    wrong = [f"{name} {found[name]} instead of {pinned[name]}" for name in DECISIVE if found[name] != pinned[name]]
+    listed = ", ".join(f"{name} {version}" for name, version in found.items())
+    return Check(
+        "versions", not wrong, "; ".join(wrong) or listed, "run `make install`, or pip install the pinned ones"
+    )
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def operators(device: str) -> Check:
+    """mmcv's compiled operators on ``device``, against results that are known without them."""
+    name, remedy = f"mmcv operators on {device}", "build mmcv again where this device's compiler is (docs/preflight.md)"
+    try:
+        from mmcv.ops import nms, roi_align
+
+        features = torch.full((1, 1, 8, 8), 3.0, device=device, requires_grad=True)
+        box = torch.tensor([[0.0, 1.0, 1.0, 5.0, 5.0]], device=device)
+        pooled = roi_align(features, box, 2)
+        pooled.sum().backward()
+        twice = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 4.0], [9.0, 9.0, 12.0, 12.0]], device=device)
+        _, kept = nms(twice, torch.tensor([0.5, 0.9, 0.7], device=device), 0.5)
+        gradient = features.grad
+        assert gradient is not None
+        found = (pooled.flatten().tolist(), round(gradient.sum().item(), 3), kept.tolist())
+    except (ImportError, RuntimeError, AssertionError) as error:  # the last where torch has no CUDA
+        return Check(name, False, " ".join(str(error).split()) or type(error).__name__, remedy)
+    # A constant pools to itself, its gradients add up to the number of bins, and of two equal boxes the better stays
+    right = found == ([3.0] * 4, 4.0, [1, 2])
+    return Check(
+        name, right, "RoIAlign and NMS agree with known results" if right else f"wrong results {found}", remedy
+    )
+
+
+def gpus(needed: int, memory_bytes: float) -> Iterator[Check]:
+    """GPUs of this job: their number and memory against what a training needs."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = ", ".join(torch.cuda.get_device_name(index) for index in range(count)) or "none"
+    yield Check("GPUs", count >= needed, f"{names}; {needed} needed", "run it in a job with a GPU, or with --skip gpu")
+    for index in range(count):
+        total = torch.cuda.get_device_properties(index).total_memory
+        yield Check(
+            f"memory of GPU {index}",
+            total >= memory_bytes,
+            f"{total / 1e9:.0f} GB; about {memory_bytes / 1e9:.0f} GB needed",
+            "ask for GPUs with more memory (constraint in the profile), or fewer images_per_gpu",
+        )
+
+
+def disk(experiment: Experiment, parameters: Iterable[int]) -> Check:
+    """Free space where results go, against what trainings of so many ``parameters`` and their detections take.
+
+    A training keeps two checkpoints with weights and momentum while it runs, its weights, and those of its snapshots.
+    """
+    weights = sum(4 * number * (2 * 2 + 1 + len(experiment.snapshots)) for number in parameters)
+    detections = experiment.widths.detections or 300
+    scored = sum(
+        _images(experiment, split)
+        for cell in matrix.cells(experiment)
+        for split, _ in matrix.scored(experiment, cell.activation)
+    )
+    needed = weights * len(experiment.seeds) + scored * detections * DETECTION_BYTES
+    free = shutil.disk_usage(_existing(ExperimentPaths(experiment.name).root)).free
+    return Check(
+        "free disk",
+        free >= needed,
+        f"{free / 1e9:.0f} GB; at most {needed / 1e9:.1f} GB needed",
+        "make room, or run in a folder on another disk",
+    )
+
+
+def _images(experiment: Experiment, split: str) -> int:
+    if experiment.mini:
+        return experiment.mini.val_images
+    return lvis.facts().splits[split].images
+
+
+def _existing(path: Path) -> Path:
+    """``path``, or the nearest folder above it that is there."""
+    path = path.absolute()
+    return path if path.exists() else _existing(path.parent)
+
+
+def writing(experiment: Experiment) -> Iterator[Check]:
+    """That results can be written, and that the file system's clock is this host's."""
+    folder = ExperimentPaths(experiment.name).root
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor") as file:
+            file.write(b"\0")
+            file.flush()
+            os.fsync(file.fileno())
+            ahead = os.stat(file.name).st_mtime - time.time()
+    except OSError as error:
+        yield Check("writing", False, f"{folder}: {error.strerror}", "make it writable, or run in a folder of your own")
+        return
+    yield Check("writing", True, f"{folder} can be written to")
+    yield Check(
+        "clock",
+        abs(ahead) < CLOCK_SECONDS,
+        f"file times are {ahead:+.1f} s from this host's",
+        "synchronise the clocks: Snakemake decides by file times what is out of date",
+    )
+
+
+def data(experiment: Experiment) -> Iterator[Check]:
+    """Annotations as they were verified or generated, and the weights that trainings start from."""
+    files = matrix.data(experiment)
+    record = files.checksums if experiment.mini else files.verified
+    target = "mini_data" if experiment.mini else "lvis_data"
+    remedy = f"run `snakemake {target}` (on the submit host, if compute nodes have no network)"
+    if not record.exists():
+        yield Check("data", False, f"{record} is not there", remedy)
+    else:
+        for path, digest in _digests(record):
+            found = sha256(path) if path.exists() else "nothing"
+            yield Check(
+                f"data {path}", found == digest, "as verified" if found == digest else f"SHA-256 {found}", remedy
+            )
+    if experiment.warm_start is None:
+        wanted = map(backbones.of_architecture, experiment.architectures)
+        yield from map(_weights, {backbone.name: backbone for backbone in wanted}.values())
+
+
+def _digests(record: Path) -> Iterator[tuple[Path, str]]:
+    """Every file of annotations with the SHA-256 that its record has."""
+    content = json.loads(record.read_text())
+    if "files" in content:
+        for name, digest in content["files"].items():
+            yield record.parent / name, digest
+    else:
+        for split, seen in content["annotations"].items():
+            yield record.parent / f"{split}.json", seen["sha256"]
+
+
+def _weights(backbone: backbones.Backbone) -> Check:
+    found = sha256(backbone.path) if backbone.path.exists() else "nothing"
+    right = found.startswith(backbone.sha256)
+    words = "as published" if right else f"SHA-256 {found}"
+    return Check(f"weights {backbone.path}", right, words, f"run `python -m gumbel backbones {backbone.name}`")

@@ -1,0 +1,1 @@
+"""Summary, claims, figures and the page."""

@@ -1,0 +1,111 @@
+"""The names that readers see: short and long, in the order in which they are shown."""
+
+#: Short names as on the paper's figure.
+ARCHITECTURES = {
+    "mask_rcnn_r50": "M-R50",
+    "mask_rcnn_r101": "M-R101",
+    "mask_rcnn_x101": "M-X101",
+    "cascade_r101": "C-R101",
+    "htc_r101": "H-R101",
+}
+
+DETECTORS = {
+    "mask_rcnn_r50": "Mask R-CNN, ResNet-50",
+    "mask_rcnn_r101": "Mask R-CNN, ResNet-101",
+    "mask_rcnn_x101": "Mask R-CNN, ResNeXt-101",
+    "cascade_r101": "Cascade Mask R-CNN, ResNet-101",
+    "htc_r101": "Hybrid Task Cascade, ResNet-101",
+}
+
+ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid", "gumbel": "Gumbel"}
+
+FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
+
+#: Figures of the matrix: (kind of overlap, metric) to its heading.
+METRICS = {
+    ("segm", "AP"): "AP",
+    ("segm", "AP50"): "AP50",
+    ("segm", "APr"): "APr",
+    ("segm", "APc"): "APc",
+    ("segm", "APf"): "APf",
+    ("bbox", "AP"): "box AP",
+}
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+VERDICTS = ("reproduced", "contradicted", "inconclusive", "not_run")
+
+#: Types of error (gumbel.analysis.errors), as they are shown.
+ERRORS = {
+    "classification": "wrong category",
+    "localisation": "badly placed",
+    "both": "both of these",
+    "duplicate": "duplicate",
+    "background": "nothing there",
+    "missed": "missed",
+}
+
+STATISTICS = {
+    "coefficient_of_variation": "Coefficient of variation",
+    "gini": "Gini",
+    "spearman": "Spearman with training images",
+    "ratio_frequent_rare": "Mean frequent / rare",
+}
+
+
+def activation_name(activation: str, scoring: str = "matched") -> str:
+    """``sigmoid`` as ``Sigmoid``, or ``Sigmoid, scored with softmax`` under the released scoring."""
+    name = ACTIVATIONS.get(activation, activation)
+    return name if scoring == "matched" else f"{name}, scored with softmax"
+
+
+def architecture_name(architecture: str) -> str:
+    """``mask_rcnn_r50`` as ``M-R50``."""
+    return ARCHITECTURES.get(architecture, architecture)
+
+
+def scientific(value: float | None) -> str:
+    """Two digits, as a power of ten where it is small.
+
+    >>> scientific(0.36), scientific(0.000021)
+    ('0.36', '2.1×10⁻⁵')
+    """
+    if value is None or value != value:
+        return "–"
+    if value == 0 or value >= 1e-3:
+        return f"{value:.2g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}×10⁻{str(-int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
+def fixed(value: float | None, form: str) -> str:
+    """A number with a true minus and no negative zero; an en dash where there is none.
+
+    >>> fixed(-1.25, "+.1f"), fixed(-0.01, "+.1f"), fixed(float("nan"), ".2f")
+    ('−1.2', '+0.0', '–')
+    """
+    if value is None or value != value:
+        return "–"
+    shown = format(value, form)
+    return (shown if float(shown) else format(0.0, form)).replace("-", "−")
+
+
+def percent(value: float | None, sign: bool = False) -> str:
+    """A fraction x 100 with one decimal, as :func:`fixed` prints it."""
+    return fixed(None if value is None else 100 * value, "+.1f" if sign else ".1f")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as ``45 s``, ``3 min 20 s``, ``39 min`` or ``5 h 07 min``.
+
+    >>> duration(45.2), duration(200), duration(2340), duration(18420)
+    ('45 s', '3 min 20 s', '39 min', '5 h 07 min')
+    """
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    if minutes >= 10:
+        return f"{round(seconds / 60)} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

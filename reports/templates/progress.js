@@ -1,0 +1,11 @@
+// How old the page is, so that one that nobody writes any more does not look alive
+const age = document.querySelector("#age");
+const written = Date.parse(document.querySelector("time").dateTime);
+function tell() {
+  const minutes = Math.floor((Date.now() - written) / 60000);
+  age.textContent = minutes < 3 ? "" : `Nothing has written this page for ${minutes < 120 ? `${minutes} minutes` : `${Math.floor(minutes / 60)} hours`}: the workflow that did is no longer running, or hangs.`;
+}
+if (age) {
+  tell();
+  setInterval(tell, 10000);
+}

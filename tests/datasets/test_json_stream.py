@@ -1,0 +1,63 @@
+"""The streaming reader against the standard library's parser."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gumbel.datasets import json_stream
+from gumbel.datasets.json_stream import stream_lists
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("json") / "x.json"
+
+
+@given(
+    record=st.dictionaries(st.text(max_size=5), VALUES, max_size=5),
+    chunk=st.integers(1, 40),
+    indent=st.none() | st.integers(0, 2),
+    ascii_only=st.booleans(),
+)
+def test_entries_are_those_of_the_whole_parse_wherever_the_window_ends(path, record, chunk, indent, ascii_only):
+    text = json.dumps(record, indent=indent, ensure_ascii=ascii_only)
+    path.write_bytes(text.encode("utf-8", "surrogatepass") if ascii_only else text.encode(errors="replace"))
+    expected = json.loads(path.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "_CHUNK", chunk)
+        read = list(stream_lists(path))
+    assert read == [(key, entry) for key, value in expected.items() if isinstance(value, list) for entry in value]
+
+
+@pytest.mark.parametrize("cut", range(1, 45))
+def test_truncated_text_is_refused(path, cut):
+    text = '{"a": [1, {"b": [2]}], "c": "d", "e": [1.5]}'
+    path.write_text(text[:-cut])
+    with pytest.raises(ValueError, match="damaged, truncated"):
+        list(stream_lists(path))
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", '{"a": [1 2]}', '{"a" 1}', '{"a": [x]}', "\x80"])
+def test_other_text_is_refused(path, text):
+    path.write_text(text)
+    with pytest.raises(ValueError, match="damaged, truncated"):
+        list(stream_lists(path))
+
+
+def test_damage_is_found_without_reading_the_rest(path, monkeypatch):
+    monkeypatch.setattr(json_stream, "_CHUNK", 16)
+    monkeypatch.setattr(json_stream, "_LONGEST", 64)
+    path.write_text('{"a": [x' + " " * 10_000 + "]}")
+    with path.open() as file:
+        scanner = json_stream._Scanner(file)
+        with pytest.raises(ValueError, match="Expecting"):
+            list(json_stream._members(scanner))
+        assert len(scanner._text) < 200

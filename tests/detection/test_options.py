@@ -1,0 +1,155 @@
+"""The batch whatever the number of GPUs, and options of a training beside its recipe."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from gumbel.detection import options
+from gumbel.detection.compose import cell_config, train_dataset, warm_start_config
+from gumbel.experiment import matrix
+from gumbel.experiment.paths import CONFIGS, TrainingPaths
+from gumbel.experiment.schema import Experiment
+
+LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")
+MINI = matrix.load(CONFIGS / "experiments" / "mini.yaml")
+
+
+def changed(experiment: Experiment, **changes: object) -> Experiment:
+    return matrix.parse(experiment.model_dump(mode="json") | changes)
+
+
+@pytest.mark.parametrize(("gpus", "images"), [(1, 4), (2, 4), (4, 4), (8, 2), (16, 1), (1, 16), (3, 1)])
+@pytest.mark.parametrize("activation", ["softmax", "gumbel"])
+def test_a_step_sees_the_batch_whatever_the_number_of_gpus(gpus, images, activation):
+    """Images, steps, warm-up, decays and learning rate are those of one GPU; only the loads differ."""
+    batch = 48 if gpus == 3 else 16
+    experiment = changed(LVIS, gpus=gpus, batch=batch, training={"images_per_gpu": images}, cells={})
+    config = cell_config(experiment, "mask_rcnn_r50", activation, seed=0)
+    loads = config.optim_wrapper.accumulative_counts
+    assert config.train_dataloader.batch_size * gpus * loads == batch
+    assert config.train_cfg.max_iters == 12 * 6212 * loads
+    warm_up, decay = config.param_scheduler
+    assert (warm_up.begin, warm_up.end) == (0, 500 * loads)
+    assert (decay.end, decay.milestones) == (12 * 6212 * loads, [8 * 6212 * loads, 11 * 6212 * loads])
+    assert config.default_hooks.checkpoint.interval == 1000 * loads
+    assert config.optim_wrapper.optimizer.lr == 0.02
+    options.check_launch(config, world_size=gpus)
+    with pytest.raises(ValueError, match=rf"expected {batch} images a step = .* {gpus} processes .*found {gpus + 1}"):
+        options.check_launch(config, world_size=gpus + 1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_half_precision_without_a_gpu_is_refused_before_training():
+    config = cell_config(LVIS, "htc_r101", "gumbel", seed=0)
+    with pytest.raises(ValueError, match=r"expected a GPU for fp16, found none; .*`precision`"):
+        options.check_launch(config, world_size=1)
+
+
+@pytest.mark.parametrize(("gpus", "images"), [(3, 4), (8, 4), (32, 1), (1, 3)])
+def test_a_batch_that_is_no_whole_number_of_loads_is_refused(gpus, images):
+    with pytest.raises(ValueError, match=rf"expected 16 = .*found images_per_gpu {images} x gpus {gpus}; .*`batch`"):
+        changed(LVIS, gpus=gpus, training={"images_per_gpu": images}, cells={})
+
+
+def test_the_batch_of_a_single_cell_is_checked_too():
+    with pytest.raises(ValueError, match="found images_per_gpu 3 x gpus 1"):
+        changed(LVIS, cells={"htc_r101/gumbel": {"images_per_gpu": 3}})
+
+
+def test_a_cell_of_no_name_is_refused():
+    with pytest.raises(ValueError, match=r"cells: expected one of .*found 'htc_r101/gumble'"):
+        changed(LVIS, cells={"htc_r101/gumble": {"precision": "fp16"}})
+
+
+def test_what_a_cell_does_otherwise_is_its_own():
+    for architecture in LVIS.architectures:
+        for activation in LVIS.activations:
+            config = cell_config(LVIS, architecture, activation, seed=0)
+            half = architecture == "htc_r101" or (architecture == "mask_rcnn_x101" and activation != "gumbel")
+            assert config.optim_wrapper.type == ("AmpOptimWrapper" if half else "OptimWrapper")
+            assert config.optim_wrapper.get("loss_scale") == (512.0 if half else None)
+            loads = config.optim_wrapper.accumulative_counts
+            slow = architecture == "mask_rcnn_x101" and activation != "gumbel"
+            assert config.param_scheduler[0].end / loads == (1000 if slow else 500)
+            single = (architecture, activation) == ("mask_rcnn_x101", "softmax")
+            assert config.train_dataloader.batch_size == (1 if single else 4)
+
+
+def test_the_schedule_of_mini_is_its_file():
+    """Batch 4 in one load: what a laptop trains has no accumulation."""
+    config = cell_config(MINI, "mask_rcnn_r50", "gumbel", seed=0)
+    file = Config.fromfile(CONFIGS / "schedules" / "mini.py")
+    assert config.train_dataloader.batch_size == 4
+    assert config.optim_wrapper == {**file.optim_wrapper, "accumulative_counts": 1}
+    assert config.param_scheduler == file.param_scheduler
+    assert (config.train_cfg.max_iters, config.default_hooks.checkpoint.interval) == (100, 25)
+    assert warm_start_config(MINI, "mask_rcnn_r50").train_cfg.max_iters == 180
+
+
+def test_a_warm_up_that_the_rest_of_the_schedule_waits_for_is_not_stretched():
+    with pytest.raises(ValueError, match=r"`warmup`: .*found configs/schedules/mini\.py"):
+        cell_config(changed(MINI, training={"warmup": 30}), "mask_rcnn_r50", "gumbel", seed=0)
+
+
+def test_options_are_off_in_the_faithful_recipe():
+    config = cell_config(LVIS, "mask_rcnn_r50", "gumbel", seed=0)
+    assert config.compile is False
+    assert [hook.type for hook in config.custom_hooks] == []
+    faster = changed(LVIS, training={"compile": True, "channels_last": True})
+    config = cell_config(faster, "mask_rcnn_r50", "gumbel", seed=0)
+    assert config.compile is True
+    assert [hook.type for hook in config.custom_hooks] == ["ChannelsLastHook"]
+
+
+def test_channels_last_changes_the_memory_format_and_no_value():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+    image = torch.randn(1, 3, 16, 16)
+    before = model(image)
+    options.ChannelsLastHook().before_train(SimpleNamespace(model=model))
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    after = model(image)
+    assert after.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(after, before)
+
+
+def test_curves_go_to_tensorboard_unless_the_experiment_says_otherwise(monkeypatch):
+    paths = TrainingPaths(CONFIGS / "results" / "mini" / "htc_r101" / "gumbel" / "seed0")
+    (backend,) = options.visualizer(MINI, paths)["vis_backends"]
+    assert backend == {"type": "TensorboardVisBackend", "save_dir": str(paths.curves / "tensorboard")}
+    monkeypatch.setattr(options, "find_spec", lambda name: name)
+    everywhere = options.visualizer(changed(MINI, track=["tensorboard", "wandb", "mlflow"]), paths)
+    assert [backend["type"] for backend in everywhere["vis_backends"]] == [
+        "TensorboardVisBackend",
+        "WandbVisBackend",
+        "MLflowVisBackend",
+    ]
+    nowhere = changed(MINI, track=[])
+    assert options.visualizer(nowhere, paths)["vis_backends"] == []
+    assert cell_config(nowhere, "mask_rcnn_r50", "gumbel", seed=0).default_hooks.logger is None
+
+
+def test_a_tracker_whose_package_is_missing_is_refused_before_training(monkeypatch):
+    monkeypatch.setattr(options, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="expected the package of wandb, found it not installed; `pip install wandb`"):
+        cell_config(changed(LVIS, track=["wandb"]), "mask_rcnn_r50", "gumbel", seed=0)
+
+
+def test_repeat_factor_sampling_repeats_pictures_of_rare_categories(tiny, tiny_data, monkeypatch):
+    monkeypatch.chdir(tiny_data)
+    init_default_scope("mmdet")
+    plain = cell_config(tiny, "mask_rcnn_r50", "gumbel", seed=0)
+    oversampled = cell_config(changed(tiny, oversample=0.5), "mask_rcnn_r50", "gumbel", seed=0)
+    assert train_dataset(oversampled) == train_dataset(plain)
+    once = Runner.build_dataloader(plain.train_dataloader).dataset
+    repeated = Runner.build_dataloader(oversampled.train_dataloader).dataset
+    assert len(repeated) > len(once)
+    # The repeat factor of an image: the largest sqrt(threshold / frequency) of its categories, rounded up
+    shown = [set(once.get_cat_ids(index)) for index in range(len(once))]
+    frequency = {label: sum(label in labels for labels in shown) / len(once) for label in set().union(*shown)}
+    factors = [max(max(1, -(-((0.5 / frequency[label]) ** 0.5) // 1)) for label in labels) for labels in shown]
+    assert len(repeated) == sum(factors)

@@ -1,0 +1,143 @@
+"""Intervals of the summary are those of the resampled figures, paired where activations are compared."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gumbel.evaluation import bootstrap
+from gumbel.experiment.schema import Experiment
+from gumbel.report import intervals
+from gumbel.report.claims import decide, load_claims
+from gumbel.report.collect import collect
+from tests.report import fixtures
+
+Built = tuple[Path, Experiment]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    root = tmp_path_factory.mktemp("intervals")
+    experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"], seeds=[0, 1])
+    fixtures.build(root, experiment, categories=9)
+    return root, experiment
+
+
+def resamples(root: Path, activation: str, seed: int) -> dict[str, bootstrap.Resamples]:
+    return bootstrap.load(
+        root / f"results/fake/mask_rcnn_r50/{activation}/seed{seed}/metrics/val/matched.bootstrap.npz"
+    )
+
+
+def test_a_figure_has_the_interval_of_its_resamples(built: Built) -> None:
+    root, experiment = built
+    rows = collect(experiment, root)
+    row = rows[(rows["source"] == "evaluation") & (rows["activation"] == "gumbel") & (rows["seed"] == 1)]
+    row = row[(row["split"] == "val") & (row["iou_type"] == "bbox") & (row["metric"] == "APr")].iloc[0]
+    expected = bootstrap.interval(resamples(root, "gumbel", 1)["bbox"], "APr")
+    assert (row["value"], row["low"], row["high"]) == pytest.approx(expected)
+
+
+def of_mean(rows: list[dict], activation: str, iou_type: str, metric: str) -> tuple[float, float, float]:
+    row = next(r for r in rows if (r["activation"], r["iou_type"], r["metric"]) == (activation, iou_type, metric))
+    return row["value"], row["low"], row["high"]
+
+
+def test_the_mean_of_one_training_has_its_interval(tmp_path: Path) -> None:
+    experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"])
+    fixtures.build(tmp_path, experiment, categories=9)
+    rows = list(intervals.mean_rows(experiment, tmp_path))
+    expected = bootstrap.interval(resamples(tmp_path, "gumbel", 0)["segm"], "APr")
+    assert of_mean(rows, "gumbel", "segm", "APr") == pytest.approx(expected)
+    assert len(rows) == 4 * 6
+
+
+def test_the_mean_over_seeds_is_within_its_interval(built: Built) -> None:
+    root, experiment = built
+    value, low, high = of_mean(list(intervals.mean_rows(experiment, root)), "gumbel", "segm", "AP")
+    assert value == pytest.approx(np.mean([resamples(root, "gumbel", s)["segm"].point["AP"][0] for s in (0, 1)]))
+    assert low < value < high
+
+
+def test_every_pair_of_sides_is_compared_both_ways_with_opposite_signs(built: Built) -> None:
+    rows = list(intervals.paired_rows(built[1], built[0]))
+    sides = {(row["activation"], row["scoring"]) for row in rows}
+    assert sides == {("softmax", "matched"), ("sigmoid", "matched"), ("sigmoid", "released"), ("gumbel", "matched")}
+    values = {
+        ("/".join((r["activation"], r["scoring"])), r["text"], r["iou_type"], r["metric"]): r["value"] for r in rows
+    }
+    assert len(values) == len(rows) == 4 * 3 * 6
+    assert all(values[(b, a, *figure)] == -value for (a, b, *figure), value in values.items())
+
+
+def test_one_seed_has_the_paired_difference_of_the_bootstrap(tmp_path: Path) -> None:
+    experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"])
+    fixtures.build(tmp_path, experiment, categories=9)
+    rows = intervals.paired_rows(experiment, tmp_path)
+    row = next(r for r in rows if (r["activation"], r["text"], r["metric"]) == ("gumbel", "softmax/matched", "APr"))
+    first, second = (resamples(tmp_path, name, 0)["segm"] for name in ("softmax", "gumbel"))
+    expected = bootstrap.paired_difference(first, second, "APr")
+    assert (row["value"], row["low"], row["high"]) == pytest.approx(expected)
+
+
+def test_the_difference_is_that_of_the_means_over_seeds_and_lies_within(built: Built) -> None:
+    root, experiment = built
+    row = next(
+        r
+        for r in intervals.paired_rows(experiment, root)
+        if (r["activation"], r["text"]) == ("gumbel", "softmax/matched")
+    )
+    means = [
+        np.mean([resamples(root, name, seed)["segm"].point["AP"] for seed in (0, 1)]) for name in ("gumbel", "softmax")
+    ]
+    assert row["value"] == pytest.approx(means[0] - means[1])
+    assert row["low"] < row["value"] < row["high"]
+
+
+def test_claims_are_decided_on_the_interval(built: Built) -> None:
+    root, experiment = built
+    claims = [claim for claim in load_claims() if claim.id == "gumbel-above-softmax-ap"]
+    verdict = next(v for v in decide(collect(experiment, root), claims, experiment) if v.interval)
+    row = next(
+        r
+        for r in intervals.paired_rows(experiment, root)
+        if (r["activation"], r["text"]) == ("gumbel", "softmax/matched")
+    )
+    assert verdict.interval == pytest.approx((100 * row["low"], 100 * row["high"]))
+
+
+@pytest.mark.filterwarnings("ignore:no interval")
+def test_results_on_other_images_are_not_paired_and_said_so(tmp_path: Path) -> None:
+    experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"], released_scoring=[])
+    fixtures.build(tmp_path, experiment, categories=9)
+    path = tmp_path / "results/fake/mask_rcnn_r50/gumbel/seed0/metrics/val/matched.bootstrap.npz"
+    other = {kind: one._replace(images=one.images + 1) for kind, one in bootstrap.load(path).items()}
+    bootstrap.save(path, other)
+    with pytest.warns(UserWarning, match="no interval for softmax/matched against gumbel/matched"):
+        rows = list(intervals.paired_rows(experiment, tmp_path))
+    assert {row["activation"] for row in rows} == {"softmax", "sigmoid"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_file_costs_its_cell_and_no_other(tmp_path: Path) -> None:
+    experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"])
+    fixtures.build(tmp_path, experiment, categories=9)
+    path = tmp_path / "results/fake/mask_rcnn_r50/softmax/seed0/metrics/val/matched.bootstrap.npz"
+    path.write_bytes(path.read_bytes()[:200])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = collect(experiment, tmp_path)
+    cells = rows[rows["source"] == "cell"].set_index("activation")
+    assert cells["state"].to_dict() == {"softmax": "failed", "sigmoid": "done", "gumbel": "done"}
+    assert "unreadable results" in cells.loc["softmax", "text"]
+    assert "softmax" not in set(rows[rows["source"] == "paired"]["activation"])
+
+
+def test_costs_of_errors_are_rows(built: Built) -> None:
+    root, experiment = built
+    rows = collect(experiment, root)
+    rows = rows[(rows["source"] == "errors") & (rows["activation"] == "gumbel") & (rows["seed"] == 0)]
+    assert set(rows["text"]) == {"all", "r", "c", "f"}
+    missed = rows[(rows["metric"] == "missed") & (rows["text"] == "r")]["value"]
+    assert missed.item() == pytest.approx(0.2 * (1 - 4 * fixtures.LEAD["gumbel"]) * 1.5)

@@ -1,0 +1,66 @@
+"""A cluster that lives as long as the tests, an undisturbed run on it, and copies of that run to disturb."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.slurm.cluster import Cluster, unavailable
+from tests.slurm.workspace import Workspace, checkout
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two idle nodes; skips the test where there can be none."""
+    if "SLURM_TESTS" not in os.environ:
+        pytest.skip("SLURM_TESTS is not set: a cluster of its own and its faults take a quarter of an hour or more")
+    if reason := unavailable():
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A reduced matrix that went through SLURM from nothing to the page, without a fault."""
+    workspace = Workspace(checkout(tmp_path_factory.mktemp("undisturbed") / "checkout"), cluster)
+    snakemake = workspace.start("reports/summary.html")
+    watch = Thread(target=_watch, args=(workspace, snakemake.poll), daemon=True)
+    watch.start()
+    workspace.output = workspace.finish(snakemake, seconds=900)
+    return workspace
+
+
+def _watch(workspace: Workspace, over: Callable[[], int | None]) -> None:
+    """Note the largest number of jobs that wait or run at the same time."""
+    while over() is None:
+        workspace.most_jobs = max(workspace.most_jobs, len(workspace.cluster.jobs("PENDING,RUNNING")))
+        time.sleep(1)
+
+
+@pytest.fixture
+def workspace(cluster: Cluster, undisturbed: Workspace, tmp_path: Path) -> Iterator[Workspace]:
+    """The undisturbed run as it was before one of its cells was trained."""
+    copy = undisturbed.copy(tmp_path / "checkout")
+    copy.forget_cell()
+    yield copy
+    copy.end()
+    cluster.repair()
+
+
+@pytest.fixture
+def survived(workspace: Workspace, undisturbed: Workspace) -> Callable[[str, str], None]:
+    """``survived(fault, happened)``: checks the result against the undisturbed one and notes the row of the table."""
+
+    def check(fault: str, happened: str) -> None:
+        workspace.require_same_result(undisturbed)
+        workspace.note(fault, happened)
+
+    return check

@@ -1,0 +1,220 @@
+"""A checkout of its own in which ``snakemake --profile slurm`` runs, and what a fault is done to."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+import yaml
+
+from gumbel.experiment.matrix import Cell
+from gumbel.experiment.paths import CellPaths, ExperimentPaths
+from tests.detection.conftest import TINY
+from tests.slurm.cluster import PATIENCE, Cluster, wait_for
+from tests.workflow.checkout import new_checkout
+
+EXPERIMENT = {
+    **TINY,
+    "architectures": ["mask_rcnn_r50"],
+    "activations": ["sigmoid", "gumbel"],
+    "released_scoring": [],
+    "schedule": "test_slurm",
+    "warm_start": {"split": "warm_start", "schedule": "test_slurm"},
+}
+ITERATIONS = 40
+#: In SLURM's queue at the same time.
+JOBS = 2
+#: The cell that faults happen to.
+CELL = Cell("mask_rcnn_r50", "gumbel", 0)
+#: Where the rows of the fault table are noted, for tests.slurm.table.
+NOTES = Path(os.environ.get("FAULT_NOTES", os.devnull))
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of the project with an experiment of seconds and a profile of little patience."""
+    new_checkout(folder, EXPERIMENT["schedule"], ITERATIONS, checkpoint_interval=5)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    profile = folder / "workflow" / "profiles" / "slurm" / "config.yaml"
+    text = profile.read_text()
+    # The nodes' GPUs are pretended: what the doctor looks at is the rest
+    changes = {"status-checks": 1, "latency-wait": 10, "  jobs": JOBS, "    checks": "--skip gpu"}
+    for key, value in changes.items():
+        text, found = re.subn(rf"{key}: (\d+|--skip)", f"{key}: {value}", text)
+        assert found == 1, key
+    profile.write_text(text)
+    return folder
+
+
+class Workspace:
+    """A checkout with data, configurations and starting weights, or none yet."""
+
+    def __init__(self, folder: Path, cluster: Cluster):
+        self.folder = folder
+        self.cluster = cluster
+        self.output = ""
+        self.most_jobs = 0
+        self.started: list[subprocess.Popen[str]] = []
+
+    def copy(self, folder: Path) -> "Workspace":
+        """The same files, times and Snakemake's memory of them elsewhere."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Workspace(folder, self.cluster)
+
+    @property
+    def cell(self) -> CellPaths:
+        names = ExperimentPaths(EXPERIMENT["name"]).cell(CELL.architecture, CELL.activation, CELL.seed)
+        return CellPaths(self.folder / names.root)
+
+    @property
+    def target(self) -> str:
+        """The trained weights of the cell, as Snakemake calls them."""
+        return str(self.cell.checkpoint.relative_to(self.folder))
+
+    def forget_cell(self) -> None:
+        """Remove all that was made of the cell but its configuration."""
+        for path in self.cell.root.iterdir():
+            if path != self.cell.config:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def change_experiment(self, **changes: object) -> None:
+        (self.folder / "tiny.yaml").write_text(yaml.safe_dump({**EXPERIMENT, **changes}))
+
+    def edit_profile(self, rule: str, key: str, value: str) -> None:
+        """Give a rule another resource than the profile does."""
+        path = self.folder / "workflow" / "profiles" / "slurm" / "config.yaml"
+        pattern = rf"(?ms)^(  {rule}:[^\n]*\n.*?^    {key}:) [^\n]*$"
+        text, found = re.subn(pattern, rf"\g<1> {value}", path.read_text(), count=1)
+        assert found == 1, f"{rule} has no {key} in the profile"
+        path.write_text(text)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments, "--configfile", "tiny.yaml"]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Snakemake in the background; :meth:`finish` waits for it."""
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        environment.pop("PYTHONPATH", None)  # the checkout's own package, not the tests'
+        process = subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            # A shell that starts tests in the background has its children ignore SIGINT
+            preexec_fn=_heed_interrupts,
+        )
+        self.started.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str], seconds: float = 300, status: int = 0) -> str:
+        """What Snakemake printed, once it ended with ``status``."""
+        try:
+            output, _ = process.communicate(timeout=seconds * PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            raise TimeoutError(f"expected Snakemake to end within {seconds:.0f} s, found:\n{output[-4000:]}") from None
+        assert process.returncode == status, output[-6000:]
+        return output
+
+    def run(self, *arguments: str, seconds: float = 300, status: int = 0) -> str:
+        return self.finish(self.start(*arguments), seconds, status)
+
+    def unlock(self) -> None:
+        """What the message of a locked folder says to do."""
+        self.run("--unlock", seconds=60)
+
+    def trainings(self) -> list[psutil.Process]:
+        """Processes that train in this checkout, those that Snakemake or SLURM left behind included."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                arguments = process.cmdline()
+                if arguments[1:4] == ["-m", "gumbel", "train"] and Path(process.cwd()) == self.folder:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+        return found
+
+    def pause_training(self, seconds: float = 120) -> psutil.Process:
+        """Stop the training after its first checkpoint, so that it cannot end before the fault comes."""
+        wait_for(lambda: self.checkpoints() and self.trainings(), "a training has saved itself", seconds, interval=0.02)
+        (process,) = self.trainings()
+        process.suspend()
+        return process
+
+    def checkpoints(self) -> list[Path]:
+        return sorted(self.cell.work_dir.glob("*/iter_*.pth"), key=lambda path: int(path.stem.removeprefix("iter_")))
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """What the training's manifest says of each process that worked on it."""
+        return json.loads(self.cell.manifest.read_text())["attempts"]
+
+    def story(self) -> str:
+        """The attempts in words: how many, from where the last went on, and what was computed twice."""
+        attempts = self.attempts()
+        twice = sum(before["last"] - after["first"] for before, after in itertools.pairwise(attempts))
+        if len(attempts) == 1:
+            return "one attempt"
+        later = ", ".join(str(attempt["first"]) for attempt in attempts[1:])
+        return f"{len(attempts)} attempts, going on from iteration {later}; {twice} of {ITERATIONS} iterations twice"
+
+    def metrics(self) -> dict[str, Any]:
+        """LVIS AP of the cell, predicted and evaluated with its weights."""
+        code = (
+            "import json, sys; from pathlib import Path\n"
+            "from gumbel.detection.predict import predict; from gumbel.evaluation.lvis_ap import evaluate\n"
+            "config, checkpoint, annotations, output = map(Path, sys.argv[1:])\n"
+            "predict(config, checkpoint, 'val', 'matched', output)\n"
+            "print(json.dumps(evaluate(annotations, output)[0]))"
+        )
+        output = self.folder / "check.parquet"
+        arguments = [self.cell.config, self.cell.checkpoint, "data/mini/val.json", output]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def require_same_result(self, undisturbed: "Workspace") -> None:
+        """Every weight has the same bits, and every figure of the evaluation is the same."""
+        found, expected = (torch.load(each.cell.checkpoint, weights_only=True) for each in (self, undisturbed))
+        assert found.keys() == expected.keys()
+        different = [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)]
+        assert not different, f"weights differ: {different[:5]}"
+        record = json.loads(undisturbed.cell.metrics("val", "matched").read_text())
+        assert {kind: self.metrics()[kind] for kind in ("segm", "bbox")} == {
+            kind: record[kind] for kind in ("segm", "bbox")
+        }
+
+    def note(self, fault: str, happened: str) -> None:
+        """Add a row to the fault table."""
+        with NOTES.open("a") as file:
+            print(json.dumps({"fault": fault, "happened": happened}), file=file)
+
+    def end(self) -> None:
+        """End what still runs of this workspace."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+        self.cluster.end_jobs()
+        for training in self.trainings():
+            training.kill()
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,114 @@
+"""The command line: every stage explains itself, and a foreseen mistake ends with a sentence."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gumbel.cli import _parser, main
+from gumbel.experiment import matrix
+from gumbel.experiment.paths import CONFIGS, OUTPUTS
+
+STAGES = sorted(_parser()._subparsers._group_actions[0].choices)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty working folder with an experiment of one cell, and damaged inputs."""
+    monkeypatch.chdir(tmp_path)
+    record = yaml.safe_load((CONFIGS / "experiments" / "mini.yaml").read_text())
+    record |= {"architectures": ["mask_rcnn_r50"], "activations": ["gumbel"]}
+    Path("one.yaml").write_text(yaml.safe_dump(record))
+    Path("typo.yaml").write_text(yaml.safe_dump(record | {"activations": ["gumble"]}))
+    Path("lvis.yaml").write_text((CONFIGS / "experiments" / "lvis.yaml").read_text())
+    Path("damaged").write_text('{"images": [')
+    Path("annotations.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    return tmp_path
+
+
+def failure(capsys: pytest.CaptureFixture[str], command: str) -> str:
+    """The message of a command that fails. Python prints it to stderr and exits with 1."""
+    with pytest.raises(SystemExit) as ended:
+        main(command.split())
+    assert isinstance(ended.value.code, str)
+    assert "Traceback" not in capsys.readouterr().err
+    return ended.value.code
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_help(stage, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([stage, "--help"])
+    assert ended.value.code == 0
+    assert f"python -m gumbel {stage}" in capsys.readouterr().out
+
+
+def test_the_list_of_stages_says_what_each_does(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    for stage in STAGES:
+        assert re.search(rf"[\w)] {stage} [a-zA-Z][\w' ]{{10}}", words), stage
+
+
+def test_every_stage_of_the_table_of_outputs_is_a_command():
+    assert {stage for _, stage, _ in OUTPUTS} - {"(Snakemake)", "(every stage)"} <= set(STAGES)
+
+
+MISTAKES = {
+    "evaluate --annotations none.json --predictions p.parquet --output o": "none.json",
+    "evaluate --annotations damaged --predictions p.parquet --output o": "expected LVIS v1 annotations, found",
+    "evaluate --annotations annotations.json --predictions none.parquet --output o": "expected predictions at none",
+    "weight-norms none.pth --annotations annotations.json --output o": "none.pth",
+    "weight-norms damaged --annotations annotations.json --output o": "expected weights in damaged, found a damaged",
+    "object-distribution none.json --output o": "none.json",
+    "object-distribution damaged --output o": "expected a JSON object, found damaged",
+    "data mini --experiment lvis.yaml": "expected a `mini` section in lvis.yaml, found none",
+    "data mini --experiment none.yaml": "expected to use none.yaml, found: No such file",
+    "data lvis --experiment one.yaml": "expected dataset lvis_v1 in one.yaml, found mini",
+    "backbones resnet5O": "expected names among resnet50-0676ba61, ",
+    "configs --experiment typo.yaml": "found 'gumble'",
+    "collect --experiment typo.yaml --output o": "found 'gumble'",
+    "report --experiment one.yaml --output o.html": "expected the summary results/mini/summary.parquet, found none",
+    "headline --experiment one.yaml": "run `snakemake results/mini/summary.parquet`",
+    "train none.py": "none.py",
+    "subset none.json --images-per-category 101 --output o": "none.json",
+    "convert none.py --checkpoint none.pth": "none.pth",
+    "convert none.py --checkpoint damaged": "expected weights in damaged, found a damaged",
+    "features none.py --checkpoint none.pth --images 10 --output o": "none.py",
+    "head-only none.py --detector none.pth --features none.parquet --folder d": "none.parquet",
+    "head-only-order --experiment typo.yaml --output o": "found 'gumble'",
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_foreseen_mistake_names_the_stage_and_the_file_and_leaves_no_output(folder, capsys, command):
+    message = failure(capsys, command)
+    assert message.startswith(f"gumbel {command.split()[0]}: ")
+    assert MISTAKES[command] in message
+    assert not {path.name for path in folder.iterdir()} & {"o", "d", "o.html"}
+
+
+def test_training_and_prediction_say_what_is_missing_before_a_model_is_built(folder, capsys):
+    main(["configs", "--experiment", "one.yaml"])
+    (cell,) = matrix.cells(matrix.load(Path("one.yaml")))
+    config = cell.paths(matrix.load(Path("one.yaml"))).config
+    assert "data/mini/train.json, found nothing there; run `snakemake data/mini/train.json`" in failure(
+        capsys, f"train {config}"
+    )
+    predict = f"predict {config} --checkpoint damaged --output o --split"
+    assert "(val, val_uniform), found 'vall'; add it" in failure(capsys, f"{predict} vall")
+    assert "expected weights in damaged, found a damaged file" in failure(capsys, f"{predict} val")
+
+
+def test_the_exit_status_is_1_and_nothing_but_the_message_is_printed(folder):
+    command = [sys.executable, "-m", "gumbel", "configs", "--experiment", "none.yaml"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("gumbel configs: expected to use none.yaml")
+    assert len(run.stderr.splitlines()) == 1
+    assert not run.stdout

@@ -1,0 +1,117 @@
+"""One set of pins: what is asked for, what is pinned, and what runs are the same."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from gumbel.experiment import manifest
+from gumbel.experiment.paths import REPOSITORY
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+CONDA = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
+LINES = [
+    line for line in (REPOSITORY / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")
+]
+PINS = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LINES)}
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+#: Asked for by a package's metadata and left out on purpose.
+REPLACED = {
+    "opencv-python": "needs a display; opencv-python-headless is the same module",
+    "cython": "lvis asks for it and uses none",
+}
+
+
+def test_every_requirement_is_pinned_exactly_and_once():
+    names = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line)[1] for line in LINES]
+    assert len(set(map(canonicalize_name, names))) == len(names)
+
+
+@pytest.mark.parametrize("extra", [None, *EXTRAS])
+def test_every_dependency_is_pinned_at_a_version_that_the_project_admits(extra):
+    for line in EXTRAS[extra] if extra else PROJECT["project"]["dependencies"]:
+        requirement = Requirement(line)
+        if requirement.name == PROJECT["project"]["name"]:
+            assert requirement.extras <= set(EXTRAS)
+        else:
+            assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), line
+
+
+def test_the_interpreter_runs_the_pinned_versions():
+    running = {name: importlib.metadata.version(name).partition("+")[0] for name in PINS}
+    assert {name: version for name, version in running.items() if Version(version) != Version(PINS[name])} == {}
+
+
+def test_what_the_pinned_packages_need_is_pinned_too_because_pip_is_told_not_to_look():
+    missing = set()
+    # torch's own needs differ between its CPU and CUDA builds, and are installed with it
+    for name in set(PINS) - {"torch"}:
+        for requirement in map(Requirement, importlib.metadata.requires(name) or []):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                missing |= {canonicalize_name(requirement.name)} - set(PINS) - set(REPLACED)
+    assert not missing
+
+
+def test_every_package_of_a_manifest_is_pinned():
+    assert set(map(canonicalize_name, manifest.PACKAGES)) <= set(PINS)
+
+
+def test_conda_make_and_the_project_agree_on_python():
+    (conda,) = (entry.partition("=")[2] for entry in CONDA["dependencies"] if entry.startswith("python="))
+    (make,) = re.findall(r"^PYTHON \?= python(.+)$", MAKEFILE, re.MULTILINE)
+    tools = PROJECT["tool"]
+    asked = {conda, make, tools["mypy"]["python_version"], tools["ruff"]["target-version"].replace("py3", "3.")}
+    assert asked == {"3.11"} == {".".join(map(str, sys.version_info[:2]))}
+    assert f"sys.version_info[:2] != ({make.replace('.', ', ')})" in MAKEFILE
+    assert Requirement(f"python{PROJECT['project']['requires-python']}").specifier.contains(conda)
+
+
+def test_conda_brings_tools_and_no_second_set_of_pins():
+    names = {re.split("[=<>]", entry)[0] for entry in CONDA["dependencies"]}
+    assert not names & set(PINS)
+    assert names == {"python", "pip", "cxx-compiler", "make", "util-linux"}
+
+
+def test_the_workflow_and_a_newcomer_use_the_same_conda_environment():
+    assert 'ENVIRONMENT = str(paths.REPOSITORY / "environment.yml")' in (REPOSITORY / "Snakefile").read_text()
+    assert f"conda activate {CONDA['name']}" in (REPOSITORY / "README.md").read_text()
+
+
+def prerequisites(python: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = None if path is None else {"PATH": path}
+    command = [shutil.which("make"), "prerequisites", f"PYTHON={python}", "VENV=/nonexistent"]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_a_missing_python_is_named_with_how_to_get_it_before_anything_starts():
+    run = prerequisites("/nonexistent")
+    assert run.returncode != 0
+    assert "missing: Python 3.11 (/nonexistent)\n  get it: Debian 12: apt-get install python3.11" in run.stdout
+
+
+def test_every_missing_tool_is_named_at_once_with_how_to_get_it(tmp_path):
+    run = prerequisites("/nonexistent", path=str(tmp_path))
+    assert run.returncode != 0
+    missing = re.findall(r"missing: (.*)\n  get it: Debian", run.stdout)
+    assert [name.partition(" (")[0] for name in missing] == ["Python 3.11", "a C++ compiler", "flock"]
+
+
+def test_nothing_is_missing_where_these_tests_run():
+    run = prerequisites(sys.executable)
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "install"])
+def test_every_target_asks_for_the_prerequisites_first(target, tmp_path):
+    command = ["make", "--dry-run", target, f"VENV={tmp_path}"]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert run.stdout.index("missing:") < run.stdout.index("pip install")

@@ -1,0 +1,28 @@
+"""A copy of the project that a test may edit and run."""
+
+import re
+import shutil
+from pathlib import Path
+
+from gumbel.experiment.paths import REPOSITORY
+
+_NOT_COPIED = shutil.ignore_patterns(
+    ".*", "data", "results", "summary.html", "progress.html", "exports", "__pycache__", "*.egg-info", "build"
+)
+
+
+def new_checkout(folder: Path, schedule: str, iterations: int, checkpoint_interval: int) -> Path:
+    """The project's files as they are now, without results; ``schedule`` is a short one."""
+    folder.mkdir(parents=True)
+    for path in REPOSITORY.iterdir():
+        # The profiles' names at the root are links
+        if path.is_symlink() and not path.name.startswith("."):
+            (folder / path.name).symlink_to(path.readlink())
+        elif path.name in ("Snakefile", "configs", "docs", "gumbel", "reports", "workflow", "environment.yml"):
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            copy(path, folder / path.name, **({"ignore": _NOT_COPIED} if path.is_dir() else {}))
+    schedules = folder / "configs" / "schedules"
+    text = re.sub(r"^iterations = \d+", f"iterations = {iterations}", (schedules / "mini.py").read_text(), flags=re.M)
+    text = re.sub(r"checkpoint_interval = \d+", f"checkpoint_interval = {checkpoint_interval}", text)
+    (schedules / f"{schedule}.py").write_text(text)
+    return folder

@@ -1,0 +1,162 @@
+"""What Snakemake plans and refuses, without running anything."""
+
+import re
+
+import pytest
+import yaml
+
+from gumbel.experiment.paths import CONFIGS, REPOSITORY
+
+
+def jobs(output: str) -> dict[str, int]:
+    """Rule counts of a dry run."""
+    table = output[output.index("Job stats") :]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+
+
+def test_the_default_run_is_the_whole_mini_matrix(snakemake):
+    done = snakemake("-n", "reports/summary.html")
+    assert done.returncode == 0, done.stderr
+    counts = jobs(done.stdout)
+    assert (counts["train"], counts["warm_start"], counts["weight_norms"]) == (15, 5, 15)
+    # 15 cells on two splits and, for sigmoid's 5, the released scoring on the first
+    assert counts["predict"] == counts["evaluate"] == 15 * 2 + 5
+    # Intervals and errors are of the first split, which decides the claims
+    assert counts["resample"] == counts["errors"] == 15 + 5
+    assert (counts["collect"], counts["report"], counts["mini_data"]) == (1, 1, 1)
+
+
+def test_no_target_means_the_report(snakemake):
+    assert jobs(snakemake("-n").stdout)["report"] == 1
+
+
+def test_the_slurm_profile_is_found_from_the_root():
+    """`snakemake --profile slurm` looks for a folder of that name in the current folder."""
+    assert (REPOSITORY / "slurm").is_symlink()
+    profile = yaml.safe_load((REPOSITORY / "slurm" / "config.yaml").read_text())
+    assert profile["executor"] == "slurm"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"activatons": ["gumbel"]}, r"activatons: unknown key; docs/experiment.md lists the known ones"),
+        ({"architectures": ["mask_rcnn_r5O"]}, r"architectures\.0: .*'mask_rcnn_r50'.*; found 'mask_rcnn_r5O'"),
+        ({"activations": ["gumble"]}, r"activations: expected one of .*gumbel.*; found 'gumble'"),
+        ({"schedule": "mimi"}, r"schedule: expected a file of configs/schedules \(.*mini.*\); found 'mimi'"),
+        ({"mini": None}, r"expected a `mini` section exactly when dataset is mini"),
+        ({"widths": {"base_channel": 8}}, r"widths\.base_channel: unknown key"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_refused_before_anything_runs(snakemake, experiment_file, change, expected):
+    done = snakemake("--configfile", experiment_file(**change), "-n")
+    assert done.returncode == 1
+    assert re.search(expected, done.stdout + done.stderr), done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_typo_in_a_targets_path_names_the_cells_that_exist(snakemake):
+    done = snakemake("-n", "results/mini/mask_rcnn_r50/gumble/seed0/train/checkpoint.pth")
+    assert done.returncode == 1
+    assert "found mask_rcnn_r50/gumble/seed0" in done.stdout + done.stderr
+    assert "mask_rcnn_r50/gumbel/seed0" in done.stdout + done.stderr
+
+
+def test_the_lvis_experiment_is_planned_whole_data_and_starting_weights_included(snakemake):
+    done = snakemake("--configfile", str(CONFIGS / "experiments" / "lvis.yaml"), "-n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = jobs(done.stdout)
+    assert (counts["train"], counts["predict"], counts["report"]) == (15, 15 + 5, 1)
+    # ResNet-50, ResNet-101 and ResNeXt-101, each once for all the cells that start from it
+    assert (counts["lvis_data"], counts["backbone"]) == (1, 3)
+
+
+def test_data_and_starting_weights_are_fetched_on_the_submit_host():
+    rules = (REPOSITORY / "workflow" / "rules" / "data.smk").read_text()
+    for name in ("lvis_data", "backbone"):
+        assert "localrule: True" in rules.partition(f"rule {name}:")[2].partition("rule ")[0], name
+
+
+def lvis(tmp_path, **changes) -> str:
+    experiment = yaml.safe_load((CONFIGS / "experiments" / "lvis.yaml").read_text())
+    (tmp_path / "lvis.yaml").write_text(yaml.safe_dump({**experiment, **changes}))
+    return str(tmp_path / "lvis.yaml")
+
+
+@pytest.mark.slow
+def test_data_that_is_missing_where_nothing_can_be_written_is_named_before_anything_else_runs(snakemake, tmp_path):
+    done = snakemake("lvis_data", "--configfile", lvis(tmp_path, data_root="/proc/none"))
+    assert done.returncode == 1
+    assert "/proc/none/annotations/lvis_v1_train.json, /proc/none/lvis_v1_train.json" in done.stdout + done.stderr
+    assert "/proc/none cannot be written to" in done.stdout + done.stderr
+
+
+def test_annotations_that_lie_where_a_link_belongs_are_not_removed_for_it(snakemake, tmp_path):
+    (tmp_path / "data" / "lvis_v1").mkdir(parents=True)
+    (tmp_path / "data" / "lvis_v1" / "train.json").write_text("{}")
+    done = snakemake("--configfile", lvis(tmp_path), "-n")
+    assert done.returncode == 1
+    assert "found a file. Name it lvis_v1_train.json" in done.stdout + done.stderr
+
+
+def test_a_cell_whose_weights_are_given_is_converted_and_the_others_trained(snakemake, experiment_file, tmp_path):
+    (tmp_path / "given.pth").touch()
+    given = {"mask_rcnn_r50/gumbel/seed0": "given.pth", "htc_r101/softmax/seed0": "given.pth"}
+    done = snakemake("--configfile", experiment_file(checkpoints=given), "-n")
+    counts = jobs(done.stdout)
+    assert (counts["convert"], counts["train"]) == (2, 9 - 2)
+    assert counts["weight_norms"] == 9
+
+
+def test_given_weights_that_are_not_there_are_named_before_anything_runs(snakemake, experiment_file):
+    done = snakemake("--configfile", experiment_file(checkpoints={"mask_rcnn_r50/gumbel/seed0": "given.pth"}), "-n")
+    assert done.returncode == 1
+    assert "given.pth" in done.stdout + done.stderr
+
+
+def test_weights_of_a_cell_that_the_experiment_does_not_have_are_refused(snakemake, experiment_file):
+    done = snakemake("--configfile", experiment_file(checkpoints={"mask_rcnn_r50/gumbel": "given.pth"}), "-n")
+    assert done.returncode == 1
+    assert re.search(r"checkpoints: expected one of .*; found 'mask_rcnn_r50/gumbel'", done.stdout + done.stderr)
+
+
+def test_head_only_trains_in_full_only_the_detectors(snakemake, experiment_file):
+    done = snakemake("--configfile", experiment_file(), "-n", "head_only")
+    counts = jobs(done.stdout)
+    assert (counts["train"], counts["features"]) == (3, 3)
+    assert counts["train_head"] == counts["predict_head"] == counts["evaluate_head"] == 9
+    assert not {"predict", "evaluate", "collect", "report"} & set(counts)
+
+
+def test_the_detector_of_head_only_must_be_a_cell(snakemake, experiment_file):
+    done = snakemake("--configfile", experiment_file(activations=["gumbel"]), "-n", "head_only")
+    assert done.returncode == 1
+    assert "found mask_rcnn_r50/softmax/seed0" in done.stdout + done.stderr
+
+
+def test_a_subset_is_written_once_and_everything_about_training_reads_it(snakemake, experiment_file):
+    done = snakemake("--configfile", experiment_file(subset={"images_per_category": 5}), "-n", "-p")
+    counts = jobs(done.stdout)
+    assert (counts["subset"], counts["train"]) == (1, 9)
+    readers = [line for line in done.stdout.splitlines() if line.strip().startswith("input:")]
+    subset, whole = "data/mini/train_5_per_category.json", "data/mini/train.json"
+    assert sum(subset in line for line in readers) == 9 + 9 + 1  # trainings, weight norms, object distribution
+    assert sum(whole in line for line in readers) == 1  # the subset itself
+
+
+def test_every_rule_keeps_a_log_and_a_benchmark():
+    """`localrule` only writes the configuration down: nothing to measure."""
+    for file in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk")):
+        for rule in re.split(r"^\s*rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            name = rule.partition(":")[0]
+            assert "log:" in rule, f"{file.name}: {name} has no log"
+            assert "benchmark:" in rule or "localrule: True" in rule, f"{file.name}: {name} has no benchmark"
+
+
+def test_rules_hold_no_anonymous_functions():
+    for file in [REPOSITORY / "Snakefile", *(REPOSITORY / "workflow" / "rules").glob("*.smk")]:
+        assert "lambda" not in file.read_text(), file
+
+
+def test_the_snakefile_only_says_what_exists():
+    assert len((REPOSITORY / "Snakefile").read_text().splitlines()) < 60

@@ -1,0 +1,63 @@
+rule weight_norms:
+    input:
+        checkpoint=CELL.checkpoint,
+        annotations=DATA.annotations(EXPERIMENT.train_split),
+    output:
+        report(
+            CELL.weight_norms,
+            caption="../../reports/captions/weight_norms.rst",
+            category="{architecture}",
+            subcategory="{activation}",
+        ),
+    log:
+        CELL.log("weight_norms"),
+    benchmark:
+        CELL.benchmark("weight_norms")
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m gumbel weight-norms {input.checkpoint} --annotations {input.annotations}"
+        " --output {output} &> {log}"
+
+
+rule object_distribution:
+    input:
+        DATA.annotations(EXPERIMENT.train_split),
+    output:
+        report(
+            FILES.object_distribution,
+            caption="../../reports/captions/object_distribution.rst",
+            category="Experiment",
+        ),
+    log:
+        FILES.log("object_distribution"),
+    benchmark:
+        FILES.benchmark("object_distribution")
+    conda:
+        ENVIRONMENT
+    params:
+        grid=EXPERIMENT.grid,
+    shell:
+        "python -m gumbel object-distribution {input} --grid {params.grid} --output {output} &> {log}"
+
+
+rule errors:
+    input:
+        annotations=DATA.annotations("{split}"),
+        predictions=CELL.predictions("{split}", "{scoring}"),
+    output:
+        report(
+            CELL.errors("{split}", "{scoring}"),
+            caption="../../reports/captions/errors.rst",
+            category="{architecture}",
+            subcategory="{activation}",
+        ),
+    log:
+        CELL.log("errors_{split}_{scoring}"),
+    benchmark:
+        CELL.benchmark("errors_{split}_{scoring}")
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m gumbel errors --annotations {input.annotations} --predictions {input.predictions}"
+        " --output {output} &> {log}"

@@ -1,0 +1,135 @@
+"""Cheaper ways to an answer: weights trained elsewhere, fewer images, the classification layer alone."""
+
+HEAD_ONLY = FILES.head_only("{architecture}", "{activation}", "{seed}")
+FEATURES = FILES.head_only_features("{architecture}", "{seed}")
+
+
+if EXPERIMENT.checkpoints:
+    GIVEN = paths.TrainingPaths(FILES.root / "{cell}")
+
+    rule convert:
+        input:
+            config=GIVEN.config,
+            checkpoint=given_checkpoint,
+        output:
+            GIVEN.checkpoint,
+            GIVEN.history,
+            GIVEN.manifest,
+        log:
+            GIVEN.log("convert"),
+        benchmark:
+            GIVEN.benchmark("convert")
+        wildcard_constraints:
+            cell=GIVEN_CELLS,
+        conda:
+            ENVIRONMENT
+        shell:
+            "python -m gumbel convert {input.config} --checkpoint {input.checkpoint} &> {log}"
+
+
+if EXPERIMENT.subset:
+
+    rule subset:
+        input:
+            DATA.annotations("train"),
+        output:
+            DATA.annotations(EXPERIMENT.train_split),
+        log:
+            FILES.log("subset"),
+        benchmark:
+            FILES.benchmark("subset")
+        conda:
+            ENVIRONMENT
+        params:
+            images=EXPERIMENT.subset.images_per_category,
+        shell:
+            "python -m gumbel subset {input} --images-per-category {params.images} --output {output} &> {log}"
+
+
+rule features:
+    input:
+        unpack(frozen_detector),
+        annotations=DATA.annotations(EXPERIMENT.train_split),
+    output:
+        FEATURES,
+    log:
+        FILES.log("features_{architecture}_seed{seed}"),
+    benchmark:
+        FILES.benchmark("features_{architecture}_seed{seed}")
+    conda:
+        ENVIRONMENT
+    params:
+        images=EXPERIMENT.head_only.images,
+        rois=f"--rois {EXPERIMENT.head_only.rois}" if EXPERIMENT.head_only.rois else "",
+    shell:
+        "python -m gumbel features {input.config} --checkpoint {input.checkpoint} --images {params.images}"
+        " {params.rois} --output {output} &> {log}"
+
+
+rule train_head:
+    input:
+        unpack(frozen_detector),
+        own_config=CELL.config,
+        features=FEATURES,
+    output:
+        HEAD_ONLY.checkpoint,
+        HEAD_ONLY.history,
+        HEAD_ONLY.manifest,
+    log:
+        HEAD_ONLY.log("head_only"),
+    benchmark:
+        HEAD_ONLY.benchmark("head_only")
+    conda:
+        ENVIRONMENT
+    params:
+        root=HEAD_ONLY.root,
+    shell:
+        "python -m gumbel head-only {input.own_config} --detector {input.checkpoint} --features {input.features}"
+        " --folder {params.root} &> {log}"
+
+
+use rule predict as predict_head with:
+    input:
+        config=CELL.config,
+        checkpoint=HEAD_ONLY.checkpoint,
+        annotations=DATA.annotations("{split}"),
+    output:
+        HEAD_ONLY.predictions("{split}", "{scoring}"),
+    log:
+        HEAD_ONLY.log("predict_{split}_{scoring}"),
+    benchmark:
+        HEAD_ONLY.benchmark("predict_{split}_{scoring}")
+
+
+use rule evaluate as evaluate_head with:
+    input:
+        annotations=DATA.annotations("{split}"),
+        predictions=HEAD_ONLY.predictions("{split}", "{scoring}"),
+    output:
+        metrics=HEAD_ONLY.metrics("{split}", "{scoring}"),
+        per_category=HEAD_ONLY.per_category("{split}", "{scoring}"),
+    log:
+        HEAD_ONLY.log("evaluate_{split}_{scoring}"),
+    benchmark:
+        HEAD_ONLY.benchmark("evaluate_{split}_{scoring}")
+
+
+rule head_only:
+    input:
+        [
+            FILES.head_only(cell.architecture, cell.activation, cell.seed).metrics(
+                EXPERIMENT.splits[0], "matched"
+            )
+            for cell in CELLS
+        ],
+        experiment=FILES.experiment,
+    output:
+        FILES.head_only_order,
+    log:
+        FILES.log("head_only"),
+    benchmark:
+        FILES.benchmark("head_only")
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m gumbel head-only-order --experiment {input.experiment} --output {output} 2>&1 | tee {log} >&2"

@@ -1,0 +1,86 @@
+SNAPSHOT = CELL.at("{percent}")
+
+
+rule predict:
+    input:
+        config=CELL.config,
+        checkpoint=CELL.checkpoint,
+        annotations=DATA.annotations("{split}"),
+    output:
+        CELL.predictions("{split}", "{scoring}"),
+    log:
+        CELL.log("predict_{split}_{scoring}"),
+    benchmark:
+        CELL.benchmark("predict_{split}_{scoring}")
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m gumbel predict {input.config} --checkpoint {input.checkpoint}"
+        " --split {wildcards.split} --scoring {wildcards.scoring} --output {output} &> {log}"
+
+
+rule evaluate:
+    input:
+        annotations=DATA.annotations("{split}"),
+        predictions=CELL.predictions("{split}", "{scoring}"),
+    output:
+        metrics=report(
+            CELL.metrics("{split}", "{scoring}"),
+            caption="../../reports/captions/metrics.rst",
+            category="{architecture}",
+            subcategory="{activation}",
+        ),
+        per_category=CELL.per_category("{split}", "{scoring}"),
+    log:
+        CELL.log("evaluate_{split}_{scoring}"),
+    benchmark:
+        CELL.benchmark("evaluate_{split}_{scoring}")
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m gumbel evaluate --annotations {input.annotations} --predictions {input.predictions}"
+        " --output {output.metrics} --per-category {output.per_category} &> {log}"
+
+
+if EXPERIMENT.snapshots:
+
+    use rule predict as predict_snapshot with:
+        input:
+            config=CELL.config,
+            checkpoint=SNAPSHOT.checkpoint,
+            annotations=DATA.annotations("{split}"),
+        output:
+            SNAPSHOT.predictions("{split}", "{scoring}"),
+        log:
+            CELL.log("predict_{split}_{scoring}_at_{percent}"),
+        benchmark:
+            CELL.benchmark("predict_{split}_{scoring}_at_{percent}")
+
+    use rule evaluate as evaluate_snapshot with:
+        input:
+            annotations=DATA.annotations("{split}"),
+            predictions=SNAPSHOT.predictions("{split}", "{scoring}"),
+        output:
+            metrics=SNAPSHOT.metrics("{split}", "{scoring}"),
+            per_category=SNAPSHOT.per_category("{split}", "{scoring}"),
+        log:
+            CELL.log("evaluate_{split}_{scoring}_at_{percent}"),
+        benchmark:
+            CELL.benchmark("evaluate_{split}_{scoring}_at_{percent}")
+
+
+rule resample:
+    input:
+        annotations=DATA.annotations("{split}"),
+        predictions=CELL.predictions("{split}", "{scoring}"),
+    output:
+        CELL.bootstrap("{split}", "{scoring}"),
+    log:
+        CELL.log("resample_{split}_{scoring}"),
+    benchmark:
+        CELL.benchmark("resample_{split}_{scoring}")
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m gumbel resample --annotations {input.annotations} --predictions {input.predictions}"
+        " --output {output} &> {log}"

@@ -1,0 +1,15 @@
+# reports/progress.html, kept by the process that runs the workflow; jobs have no part in it
+PAGE = PageKeeper(EXPERIMENT)
+
+
+onstart:
+    PAGE.start()
+
+
+onsuccess:
+    PAGE.stop()
+
+
+onerror:
+    PAGE.stop()
+    print(last_words(EXPERIMENT), file=sys.stderr)
