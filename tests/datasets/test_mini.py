@@ -361,14 +361,16 @@ def test_the_official_api_gives_the_ground_truth_full_marks(monkeypatch, whole, 
 def test_mmdet_loads_images_boxes_masks_and_labels(monkeypatch, small):
     monkeypatch.setattr(np, "float", float, raising=False)
     from mmdet.datasets import LVISV1Dataset
+    from mmengine.registry import init_default_scope
 
+    init_default_scope("mmdet")
     record = json.loads((small / "train.json").read_text())
     dataset = LVISV1Dataset(
         ann_file="train.json",
         data_root=str(small),
         data_prefix={"img": "images/"},
         metainfo={"classes": [c["name"] for c in record["categories"]]},
-        pipeline=[{"type": "mmdet.LoadImageFromFile"}, {"type": "mmdet.LoadAnnotations", "with_mask": True}],
+        pipeline=[{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations", "with_mask": True}],
     )
     assert len(dataset) == SMALL.train_images
     for item, image in zip((dataset[i] for i in range(len(dataset))), record["images"], strict=True):
