@@ -1,6 +1,7 @@
 # make demo    environment, embedded data, all trainings, evaluation, report
 # make test    environment, then the tests
 # make check   formatting, lint, types
+# make faults  the tests on a SLURM of their own, one by one: root, and Debian's slurmctld slurmd slurm-client
 # make install the environment alone
 #
 # VENV names the environment: .venv here, or one that exists already (make demo VENV=$CONDA_PREFIX).
@@ -16,7 +17,7 @@ EXPERIMENT := results/mini/experiment.yaml
 SOURCES := gumbel tests benchmarks configs workflow/scripts
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test check install prerequisites
+.PHONY: demo test faults check install prerequisites
 
 demo: $(STAMP)
 	@mkdir -p .snakemake
@@ -26,13 +27,16 @@ demo: $(STAMP)
 	  exit 1; \
 	fi; \
 	snakemake --unlock --quiet all >/dev/null 2>&1; \
-	echo "The matrix: 15 trainings of tiny models on embedded data, two at a time. 20 to 25 minutes on 2 cores."; \
+	echo "The matrix: 15 trainings of tiny models on embedded data, two at a time. About 20 minutes on 2 cores."; \
 	snakemake --quiet rules -- reports/summary.html && \
 	python -m gumbel headline --experiment $(EXPERIMENT) && \
 	echo "The report: $(abspath reports/summary.html)"
 
 test: $(STAMP)
 	python -m pytest
+
+faults: $(STAMP)
+	SLURM_TESTS=1 python -m pytest --numprocesses 0 tests/slurm
 
 check: $(STAMP)
 	ruff format --check $(SOURCES)

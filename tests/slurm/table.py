@@ -1,6 +1,6 @@
 """Make the fault table of docs/reliability.md from what the fault tests noted.
 
-FAULT_NOTES=faults.jsonl python -m pytest tests/slurm
+make faults FAULT_NOTES=faults.jsonl
 python -m tests.slurm.table faults.jsonl
 """
 

@@ -1,6 +1,6 @@
 """Each fault of a cluster, on a real SLURM: what happens, and that the result is the undisturbed one, bit by bit.
 
-``FAULT_NOTES=faults.jsonl python -m pytest tests/slurm`` notes what happened; ``python -m tests.slurm.table
+``make faults FAULT_NOTES=faults.jsonl`` notes what happened; ``python -m tests.slurm.table
 faults.jsonl`` makes the table of docs/reliability.md of it.
 """
 
@@ -77,7 +77,9 @@ def test_a_job_of_a_node_that_goes_down_goes_on_elsewhere(workspace, cluster, su
     workspace.pause_training()
     job = cluster.job("train")
     node = cluster.jobs()[job]["node"]
-    run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    # A node that is only set down comes back as soon as its slurmd answers
+    for state in ("drain", "down"):
+        run("scontrol", "update", f"nodename={node}", f"state={state}", "reason=test")
     wait_for(lambda: cluster.job("train") and cluster.jobs()[job]["node"] not in ("", node), "it runs elsewhere", 120)
     workspace.finish(snakemake)
     survived("node set down", f"requeued by SLURM on the other node: {workspace.story()}")

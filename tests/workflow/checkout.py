@@ -18,7 +18,16 @@ def new_checkout(folder: Path, schedule: str, iterations: int, checkpoint_interv
         # The profiles' names at the root are links
         if path.is_symlink() and not path.name.startswith("."):
             (folder / path.name).symlink_to(path.readlink())
-        elif path.name in ("Snakefile", "configs", "docs", "gumbel", "reports", "workflow", "environment.yml"):
+        elif path.name in (
+            "Snakefile",
+            "configs",
+            "docs",
+            "gumbel",
+            "reports",
+            "workflow",
+            "environment.yml",
+            "requirements.txt",
+        ):
             copy = shutil.copytree if path.is_dir() else shutil.copy2
             copy(path, folder / path.name, **({"ignore": _NOT_COPIED} if path.is_dir() else {}))
     schedules = folder / "configs" / "schedules"
