@@ -70,7 +70,10 @@ class Workspace:
 
     @property
     def cell(self) -> CellPaths:
-        names = ExperimentPaths(EXPERIMENT["name"]).cell(CELL.architecture, CELL.activation, CELL.seed)
+        return self.cell_of(CELL.activation)
+
+    def cell_of(self, activation: str) -> CellPaths:
+        names = ExperimentPaths(EXPERIMENT["name"]).cell(CELL.architecture, activation, CELL.seed)
         return CellPaths(self.folder / names.root)
 
     @property
@@ -78,14 +81,12 @@ class Workspace:
         """The trained weights of the cell, as Snakemake calls them."""
         return str(self.cell.checkpoint.relative_to(self.folder))
 
-    def forget_cell(self) -> None:
+    def forget_cell(self, activation: str = CELL.activation) -> None:
         """Remove all that was made of the cell but its configuration."""
-        for path in self.cell.root.iterdir():
-            if path != self.cell.config:
+        cell = self.cell_of(activation)
+        for path in cell.root.iterdir():
+            if path != cell.config:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    def change_experiment(self, **changes: object) -> None:
-        (self.folder / "tiny.yaml").write_text(yaml.safe_dump({**EXPERIMENT, **changes}))
 
     def edit_profile(self, rule: str, key: str, value: str) -> None:
         """Give a rule another resource than the profile does."""
@@ -161,13 +162,16 @@ class Workspace:
         return json.loads(self.cell.manifest.read_text())["attempts"]
 
     def story(self) -> str:
-        """The attempts in words: how many, from where the last went on, and what was computed twice."""
+        """The attempts in words: how many, from where the later ones went on, and what was computed twice."""
         attempts = self.attempts()
-        twice = sum(before["last"] - after["first"] for before, after in itertools.pairwise(attempts))
         if len(attempts) == 1:
             return "one attempt"
         later = ", ".join(str(attempt["first"]) for attempt in attempts[1:])
-        return f"{len(attempts)} attempts, going on from iteration {later}; {twice} of {ITERATIONS} iterations twice"
+        story = f"{len(attempts)} attempts, going on from iteration {later}"
+        if any(attempt["ended"] is None for attempt in attempts):
+            return story  # how far one that was killed came, nobody wrote down
+        twice = sum(before["last"] - after["first"] for before, after in itertools.pairwise(attempts))
+        return f"{story}; {twice} of {ITERATIONS} iterations twice"
 
     def metrics(self) -> dict[str, Any]:
         """LVIS AP of the cell, predicted and evaluated with its weights."""
