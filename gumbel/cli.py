@@ -122,24 +122,17 @@ def _parser() -> argparse.ArgumentParser:
     stage.set_defaults(run=stages.predict)
 
     stage = subparsers.add_parser("evaluate", help="LVIS AP of detections, Parquet or official JSON")
-    _detections(stage)
+    stage.add_argument("--annotations", type=Path, required=True, help="ground truth, LVIS v1 JSON")
+    stage.add_argument("--predictions", type=Path, required=True, help="Parquet, or official JSON results")
     stage.add_argument("--iou-type", nargs="+", choices=["segm", "bbox"], default=["segm", "bbox"])
     stage.add_argument("--per-category", type=Path, help="also write the AP of each category (Parquet)")
     stage.add_argument("--backend", choices=["hotcoco", "official"], default="hotcoco")
-    _output(stage)
-    stage.set_defaults(run=stages.evaluate)
-
-    stage = subparsers.add_parser("resample", help="every figure on resampled images, behind the intervals")
-    _detections(stage)
+    stage.add_argument("--bootstrap", type=Path, help="also write every figure on resampled images (npz), for intervals")
     stage.add_argument("--replicates", type=int, default=1000, help="bootstrap draws of the images")
     stage.add_argument("--seed", type=int, default=0, help="seed of the draws: the same for all that is compared")
+    stage.add_argument("--errors", type=Path, help="also write types of error, score histogram and calibration (JSON)")
     _output(stage)
-    stage.set_defaults(run=stages.resample)
-
-    stage = subparsers.add_parser("errors", help="types of error, score histogram and calibration")
-    _detections(stage)
-    _output(stage)
-    stage.set_defaults(run=stages.errors)
+    stage.set_defaults(run=stages.evaluate)
 
     stage = subparsers.add_parser("compare", help="second detections minus first, with paired intervals")
     stage.add_argument("first", type=Path)
@@ -200,11 +193,6 @@ def _experiment_file(text: str) -> Path:
     """The file of an experiment that was given as a path or by its name."""
     named = CONFIGS / "experiments" / f"{text}.yaml"
     return named if named.exists() and not Path(text).is_file() else Path(text)
-
-
-def _detections(stage: argparse.ArgumentParser) -> None:
-    stage.add_argument("--annotations", type=Path, required=True, help="ground truth, LVIS v1 JSON")
-    stage.add_argument("--predictions", type=Path, required=True, help="Parquet, or official JSON results")
 
 
 def _output(stage: argparse.ArgumentParser) -> None:

@@ -116,27 +116,22 @@ def evaluate(options: Namespace) -> None:
     if options.per_category:
         with atomic_path(options.per_category) as temporary:
             per_category.to_parquet(temporary, index=False)
+    if options.bootstrap:
+        from gumbel.evaluation import bootstrap
+        from gumbel.evaluation.matches import match
+
+        found = {
+            iou_type: bootstrap.resample(
+                match(options.annotations, options.predictions, iou_type), options.replicates, options.seed
+            )
+            for iou_type in options.iou_type
+        }
+        bootstrap.save(options.bootstrap, found)
+    if options.errors:
+        from gumbel.analysis.errors import diagnose
+
+        write_json(options.errors, diagnose(options.annotations, options.predictions))
     write_json(options.output, metrics)
-
-
-def resample(options: Namespace) -> None:
-    from gumbel.evaluation import bootstrap
-    from gumbel.evaluation.lvis_ap import IOU_TYPES
-    from gumbel.evaluation.matches import match
-
-    found = {
-        iou_type: bootstrap.resample(
-            match(options.annotations, options.predictions, iou_type), options.replicates, options.seed
-        )
-        for iou_type in IOU_TYPES
-    }
-    bootstrap.save(options.output, found)
-
-
-def errors(options: Namespace) -> None:
-    from gumbel.analysis.errors import diagnose
-
-    write_json(options.output, diagnose(options.annotations, options.predictions))
 
 
 def compare(options: Namespace) -> None:

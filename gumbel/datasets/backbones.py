@@ -1,5 +1,6 @@
 """ImageNet weights that trainings start from: downloaded once, where there is a network, and verified."""
 
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,7 @@ class Backbone(Download):
         return paths.backbone(self.name)
 
 
+@cache
 def backbones() -> dict[str, Backbone]:
     """Every file of configs/models/backbones.yaml by its name."""
     rows = yaml.safe_load((paths.CONFIGS / "models" / "backbones.yaml").read_text())

@@ -50,9 +50,9 @@ def cell(experiment: Experiment, architecture: str, activation: str, seed: int |
     Raises:
         ValueError: the experiment has no such cell.
     """
-    for known in cells(experiment):
-        if (known.architecture, known.activation, str(known.seed)) == (architecture, activation, str(seed)):
-            return known
+    known_seed = str(seed) in map(str, experiment.seeds)
+    if architecture in experiment.architectures and activation in experiment.activations and known_seed:
+        return Cell(architecture, activation, int(seed))
     listed = "\n  ".join(map(str, cells(experiment)))
     raise ValueError(
         f"expected a cell of experiment {experiment.name}:\n  {listed}\n"
@@ -84,19 +84,25 @@ def snapshots(experiment: Experiment, cell: Cell) -> list[int]:
     return [] if str(cell) in experiment.checkpoints else experiment.snapshots
 
 
+def evaluated(experiment: Experiment, files: CellPaths, split: str, scoring: str) -> tuple[Path, ...]:
+    """What evaluation writes. The first split decides the claims: its figures get intervals, its errors are sorted."""
+    figures = (files.metrics(split, scoring), files.per_category(split, scoring))
+    more = (files.bootstrap(split, scoring), files.errors(split, scoring))
+    return (*figures, *more) if split == experiment.splits[0] else figures
+
+
 def evidence(experiment: Experiment, cell: Cell) -> list[Path]:
     """Every file of a cell that the summary is made from."""
     files = cell.paths(experiment)
-    pairs = scored(experiment, cell.activation)
     return [
         files.manifest,
         files.history,
         files.weight_norms,
-        *(files.metrics(split, scoring) for split, scoring in pairs),
-        *(files.per_category(split, scoring) for split, scoring in pairs),
-        # The first split decides the claims: its figures get intervals, its errors are looked into
-        *(files.bootstrap(experiment.splits[0], scoring) for scoring in scorings(experiment, cell.activation)),
-        *(files.errors(experiment.splits[0], scoring) for scoring in scorings(experiment, cell.activation)),
+        *(
+            path
+            for split, scoring in scored(experiment, cell.activation)
+            for path in evaluated(experiment, files, split, scoring)
+        ),
         *(files.at(percent).metrics(experiment.splits[0], "matched") for percent in snapshots(experiment, cell)),
     ]
 

@@ -144,7 +144,6 @@ def jobs(experiment: Experiment, cell: matrix.Cell) -> list[Job]:
     """Every job of a cell after its training, in the order in which they can run."""
     paths = cell.paths(experiment)
     scored = matrix.scored(experiment, cell.activation)
-    first = [(split, scoring) for split, scoring in scored if split == experiment.splits[0]]
     split = experiment.splits[0]
     snapshots = [
         (f"{split}_matched_at_{percent}", at.predictions(split, "matched"), at.metrics(split, "matched"))
@@ -153,9 +152,7 @@ def jobs(experiment: Experiment, cell: matrix.Cell) -> list[Job]:
     ]
     return [
         *(Job(f"predict_{s}_{c}", (paths.predictions(s, c),), later=paths.metrics(s, c)) for s, c in scored),
-        *(Job(f"evaluate_{s}_{c}", (paths.metrics(s, c), paths.per_category(s, c))) for s, c in scored),
-        *(Job(f"resample_{s}_{c}", (paths.bootstrap(s, c),)) for s, c in first),
-        *(Job(f"errors_{s}_{c}", (paths.errors(s, c),)) for s, c in first),
+        *(Job(f"evaluate_{s}_{c}", matrix.evaluated(experiment, paths, s, c)) for s, c in scored),
         Job("weight_norms", (paths.weight_norms,)),
         *(Job(f"predict_{name}", (predictions,), later=metrics) for name, predictions, metrics in snapshots),
         *(Job(f"evaluate_{name}", (metrics,)) for name, _, metrics in snapshots),

@@ -145,7 +145,7 @@ def test_a_training_that_has_only_a_log_is_starting(folder, experiment):
     assert line(experiment, 0).state == "stalled?"
 
 
-@pytest.mark.parametrize("name", ["predict_val_matched", "evaluate_val_uniform_matched", "resample_val_matched"])
+@pytest.mark.parametrize("name", ["predict_val_matched", "evaluate_val_uniform_matched", "evaluate_val_matched"])
 def test_a_trained_cell_names_the_jobs_at_work_and_the_reason_of_one_that_failed(folder, experiment, name):
     cell = matrix.cells(experiment)[2]
     paths = cell.paths(experiment)
@@ -234,10 +234,9 @@ def test_the_logs_of_jobs_are_those_that_the_rules_write(experiment):
         for split in experiment.splits
         for scoring in ("matched", "released")
     }
-    first = {name for name in names if name.startswith(("resample", "errors")) and "val_uniform" in name}
     matched = {name for name in names if "released" in name and ("_at_" in name or "val_uniform" in name)}
     elsewhere = {name for name in names if "_at_" in name and "val_uniform" in name}
-    assert {job.name for job in progress.jobs(experiment, sigmoid)} == names - first - matched - elsewhere
+    assert {job.name for job in progress.jobs(experiment, sigmoid)} == names - matched - elsewhere
 
 
 def test_a_cell_is_done_exactly_when_the_summary_says_so(folder, experiment):

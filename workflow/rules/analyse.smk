@@ -39,25 +39,3 @@ rule object_distribution:
         grid=EXPERIMENT.grid,
     shell:
         "python -m gumbel object-distribution {input} --grid {params.grid} --output {output} &> {log}"
-
-
-rule errors:
-    input:
-        annotations=DATA.annotations("{split}"),
-        predictions=CELL.predictions("{split}", "{scoring}"),
-    output:
-        report(
-            CELL.errors("{split}", "{scoring}"),
-            caption="../../reports/captions/errors.rst",
-            category="{architecture}",
-            subcategory="{activation}",
-        ),
-    log:
-        CELL.log("errors_{split}_{scoring}"),
-    benchmark:
-        CELL.benchmark("errors_{split}_{scoring}")
-    conda:
-        ENVIRONMENT
-    shell:
-        "python -m gumbel errors --annotations {input.annotations} --predictions {input.predictions}"
-        " --output {output} &> {log}"

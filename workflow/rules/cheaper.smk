@@ -101,7 +101,7 @@ use rule predict as predict_head with:
         HEAD_ONLY.benchmark("predict_{split}_{scoring}")
 
 
-use rule evaluate as evaluate_head with:
+use rule evaluate_split as evaluate_head with:
     input:
         annotations=DATA.annotations("{split}"),
         predictions=HEAD_ONLY.predictions("{split}", "{scoring}"),

@@ -1,4 +1,10 @@
+import re
+
 SNAPSHOT = CELL.at("{percent}")
+EVALUATE = (
+    "python -m gumbel evaluate --annotations {input.annotations} --predictions {input.predictions}"
+    " --output {output.metrics} --per-category {output.per_category}"
+)
 
 
 rule predict:
@@ -31,6 +37,41 @@ rule evaluate:
             subcategory="{activation}",
         ),
         per_category=CELL.per_category("{split}", "{scoring}"),
+        bootstrap=CELL.bootstrap("{split}", "{scoring}"),
+        errors=report(
+            CELL.errors("{split}", "{scoring}"),
+            caption="../../reports/captions/errors.rst",
+            category="{architecture}",
+            subcategory="{activation}",
+        ),
+    log:
+        CELL.log("evaluate_{split}_{scoring}"),
+    benchmark:
+        CELL.benchmark("evaluate_{split}_{scoring}")
+    wildcard_constraints:
+        split=re.escape(EXPERIMENT.splits[0]),
+    conda:
+        ENVIRONMENT
+    shell:
+        f"{EVALUATE} --bootstrap {{output.bootstrap}} --errors {{output.errors}} &> {{log}}"
+
+
+# Intervals and types of error are of the first split alone, which decides the claims
+ruleorder: evaluate > evaluate_split
+
+
+rule evaluate_split:
+    input:
+        annotations=DATA.annotations("{split}"),
+        predictions=CELL.predictions("{split}", "{scoring}"),
+    output:
+        metrics=report(
+            CELL.metrics("{split}", "{scoring}"),
+            caption="../../reports/captions/metrics.rst",
+            category="{architecture}",
+            subcategory="{activation}",
+        ),
+        per_category=CELL.per_category("{split}", "{scoring}"),
     log:
         CELL.log("evaluate_{split}_{scoring}"),
     benchmark:
@@ -38,8 +79,7 @@ rule evaluate:
     conda:
         ENVIRONMENT
     shell:
-        "python -m gumbel evaluate --annotations {input.annotations} --predictions {input.predictions}"
-        " --output {output.metrics} --per-category {output.per_category} &> {log}"
+        f"{EVALUATE} &> {{log}}"
 
 
 if EXPERIMENT.snapshots:
@@ -56,7 +96,7 @@ if EXPERIMENT.snapshots:
         benchmark:
             CELL.benchmark("predict_{split}_{scoring}_at_{percent}")
 
-    use rule evaluate as evaluate_snapshot with:
+    use rule evaluate_split as evaluate_snapshot with:
         input:
             annotations=DATA.annotations("{split}"),
             predictions=SNAPSHOT.predictions("{split}", "{scoring}"),
@@ -67,20 +107,3 @@ if EXPERIMENT.snapshots:
             CELL.log("evaluate_{split}_{scoring}_at_{percent}"),
         benchmark:
             CELL.benchmark("evaluate_{split}_{scoring}_at_{percent}")
-
-
-rule resample:
-    input:
-        annotations=DATA.annotations("{split}"),
-        predictions=CELL.predictions("{split}", "{scoring}"),
-    output:
-        CELL.bootstrap("{split}", "{scoring}"),
-    log:
-        CELL.log("resample_{split}_{scoring}"),
-    benchmark:
-        CELL.benchmark("resample_{split}_{scoring}")
-    conda:
-        ENVIRONMENT
-    shell:
-        "python -m gumbel resample --annotations {input.annotations} --predictions {input.predictions}"
-        " --output {output} &> {log}"
