@@ -1,5 +1,6 @@
 """Options of a training beside its recipe: how the batch is made, where curves go, memory format."""
 
+import os
 from importlib.util import find_spec
 from typing import Any
 
@@ -40,10 +41,21 @@ def visualizer(experiment: Experiment, paths: TrainingPaths) -> dict[str, Any]:
     backends: dict[str, dict[str, Any]] = {
         "tensorboard": dict(type="TensorboardVisBackend"),
         "wandb": dict(type="WandbVisBackend", init_kwargs=dict(project="gumbel", group=experiment.name, name=run)),
-        "mlflow": dict(type="MLflowVisBackend", exp_name=experiment.name, run_name=run),
+        "mlflow": dict(type="MLflowVisBackend", exp_name=experiment.name, run_name=run, **_mlflow_store(paths)),
     }
     chosen = [dict(backends[name], save_dir=str(paths.curves / name)) for name in experiment.track]
     return dict(type="Visualizer", vis_backends=chosen)
+
+
+def _mlflow_store(paths: TrainingPaths) -> dict[str, str]:
+    """The server that ``MLFLOW_TRACKING_URI`` names, or a database of the training's own.
+
+    mmengine's default, a folder of files, is refused by MLflow 3.17.
+    """
+    if server := os.environ.get("MLFLOW_TRACKING_URI"):
+        return dict(tracking_uri=server)
+    folder = paths.curves / "mlflow"
+    return dict(tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_location=str(folder / "artifacts"))
 
 
 def check_launch(config: Config, world_size: int) -> None:

@@ -128,6 +128,11 @@ def test_curves_go_to_tensorboard_unless_the_experiment_says_otherwise(monkeypat
         "WandbVisBackend",
         "MLflowVisBackend",
     ]
+    mlflow = everywhere["vis_backends"][2]
+    assert mlflow["tracking_uri"] == f"sqlite:///{paths.curves}/mlflow/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example")
+    served = options.visualizer(changed(MINI, track=["mlflow"]), paths)["vis_backends"][0]
+    assert (served["tracking_uri"], "artifact_location" in served) == ("https://tracking.example", False)
     nowhere = changed(MINI, track=[])
     assert options.visualizer(nowhere, paths)["vis_backends"] == []
     assert cell_config(nowhere, "mask_rcnn_r50", "gumbel", seed=0).default_hooks.logger is None
