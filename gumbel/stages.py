@@ -107,30 +107,28 @@ def predict(options: Namespace) -> None:
 
 
 def evaluate(options: Namespace) -> None:
-    from gumbel.evaluation.lvis_ap import evaluate
+    from gumbel.evaluation.ground_truth import read_ground_truth
+    from gumbel.evaluation.lvis_ap import collector_paused, score
+    from gumbel.evaluation.predictions import read_predictions
     from gumbel.experiment.files import atomic_path
 
-    metrics, per_category = evaluate(
-        options.annotations, options.predictions, iou_types=tuple(options.iou_type), backend=options.backend
-    )
-    if options.per_category:
-        with atomic_path(options.per_category) as temporary:
-            per_category.to_parquet(temporary, index=False)
-    if options.bootstrap:
-        from gumbel.evaluation import bootstrap
-        from gumbel.evaluation.matches import match
+    with collector_paused():
+        read = read_ground_truth(options.annotations), read_predictions(options.predictions)
+        metrics, per_category = score(*read, options.iou_type, options.backend)
+        if options.per_category:
+            with atomic_path(options.per_category) as temporary:
+                per_category.to_parquet(temporary, index=False)
+        if options.bootstrap:
+            from gumbel.evaluation import bootstrap
+            from gumbel.evaluation.matches import find_matches
 
-        found = {
-            iou_type: bootstrap.resample(
-                match(options.annotations, options.predictions, iou_type), options.replicates, options.seed
-            )
-            for iou_type in options.iou_type
-        }
-        bootstrap.save(options.bootstrap, found)
-    if options.errors:
-        from gumbel.analysis.errors import diagnose
+            drawn = (options.replicates, options.seed)
+            found = {iou_type: bootstrap.resample(find_matches(*read, iou_type), *drawn) for iou_type in options.iou_type}
+            bootstrap.save(options.bootstrap, found)
+        if options.errors:
+            from gumbel.analysis.errors import describe, find_errors
 
-        write_json(options.errors, diagnose(options.annotations, options.predictions))
+            write_json(options.errors, describe(find_errors(*read)))
     write_json(options.output, metrics)
 
 

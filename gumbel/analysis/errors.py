@@ -22,6 +22,7 @@ from pycocotools import mask as rle
 
 from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
 from gumbel.evaluation.lvis_ap import select
+from gumbel.evaluation.matches import object_mask
 from gumbel.evaluation.predictions import Predictions, read_predictions
 
 ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
@@ -47,7 +48,11 @@ def diagnose(annotations: Path, predictions: Path) -> dict[str, Any]:
     gained where an oracle corrects it, of all, r, c and f; ``scores`` and ``calibration`` as :func:`histogram`
     and :func:`calibration` give them. What is undefined is None.
     """
-    found = find_errors(read_ground_truth(annotations), read_predictions(predictions))
+    return describe(find_errors(read_ground_truth(annotations), read_predictions(predictions)))
+
+
+def describe(found: Errors) -> dict[str, Any]:
+    """The record of :func:`diagnose`, of errors that are found already."""
     base = _groups(category_ap(found.detections, found.objects, found.categories), found.categories)
     record: dict[str, Any] = {"schema": 1, "iou": FOREGROUND, "AP50": base, "errors": {}}
     for kind in ERRORS:
@@ -87,7 +92,7 @@ def _image(
     area = rle.area(masks) if masks else np.zeros(0)
     masks, rows = [mask for mask, a in zip(masks, area, strict=True) if a > 0], rows[area > 0]
     size = image["height"], image["width"]
-    shapes = [rle.merge(rle.frPyObjects(_shape(entry), *size)) for entry in annotations]
+    shapes = [object_mask(entry["segmentation"], *size) for entry in annotations]
     overlap = np.zeros((len(masks), len(shapes)))
     if masks and shapes:
         overlap = np.asarray(rle.iou(masks, shapes, [0] * len(shapes)))
@@ -101,12 +106,6 @@ def _image(
     kinds = ["found" if g in taken else "" if g in lying else "missed" for g in range(len(shapes))]
     frame = pd.DataFrame({"category_id": category, "score": predictions.score[rows], "kind": kind, "target": target})
     return frame[judged], kinds
-
-
-def _shape(annotation: dict[str, Any]) -> Any:
-    """Polygons, or a mask as a list of one."""
-    segmentation = annotation["segmentation"]
-    return segmentation if isinstance(segmentation, list) else [segmentation]
 
 
 def _match(overlap: np.ndarray, same: np.ndarray) -> np.ndarray:

@@ -51,13 +51,22 @@ def evaluate(
     IoU type and category, in the order of LVIS ids. Raises ValueError for input that cannot be scored.
     """
     iou_types = tuple(iou_types)
+    _check_options(iou_types, backend)
+    return score(read_ground_truth(annotations), read_predictions(predictions), iou_types, backend)
+
+
+def _check_options(iou_types: tuple[str, ...], backend: str) -> None:
     if backend not in BACKENDS or not iou_types or not set(iou_types) <= set(IOU_TYPES):
         raise ValueError(
             f"expected IoU types out of {IOU_TYPES} and a backend out of {tuple(BACKENDS)}, "
             f"found {iou_types} and {backend!r}"
         )
-    truth = read_ground_truth(annotations)
-    detections = read_predictions(predictions)
+
+
+def score(
+    truth: GroundTruth, detections: Predictions, iou_types: Iterable[str], backend: str
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What :func:`evaluate` returns, of files that are read already."""
     rows, counts = select(truth, detections)
     record: dict[str, Any] = {"schema": 1}
     tables, zero_area = [], {}

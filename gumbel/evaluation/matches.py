@@ -4,21 +4,20 @@ Matching within an image does not depend on other images, so it is done once; AP
 true and false positives and the number of objects, each counted with the weight of its image.
 """
 
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from hotcoco import COCO, LVISeval
+from numba import njit
+from pycocotools import mask as rle
 
 from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
-from gumbel.evaluation.hotcoco_backend import columns
 from gumbel.evaluation.lvis_ap import collector_paused, select
 from gumbel.evaluation.predictions import Predictions, read_predictions
 from gumbel.evaluation.protocol import IOU_THRESHOLDS, Batch, batches
 
 #: Ranges of areas in square pixels: all, small, medium, large.
-AREAS = ((0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10))
+AREAS = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)], dtype=np.float64)
 ALL = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
 
 
@@ -45,77 +44,143 @@ class Matches(NamedTuple):
     frequencies: np.ndarray  # (K,) r, c or f
 
 
+class _Piece(NamedTuple):
+    """Detections of some images, by image and falling score, and their objects; A ranges of areas."""
+
+    category: np.ndarray  # (D,)
+    image: np.ndarray  # (D,)
+    score: np.ndarray  # (D,)
+    true: np.ndarray  # (A, D) uint16
+    counted: np.ndarray  # (A, D) uint16
+    object_category: np.ndarray  # (G,)
+    object_image: np.ndarray  # (G,)
+    object_area: np.ndarray  # (G,) in pixels
+
+
 @collector_paused()
 def match(annotations: Path, predictions: Path, iou_type: str) -> Matches:
     """Match a file of detections with LVIS v1 annotations once, under the protocol of ``lvis_ap.evaluate``."""
-    truth, detections = read_ground_truth(annotations), read_predictions(predictions)
+    return find_matches(read_ground_truth(annotations), read_predictions(predictions), iou_type)
+
+
+def find_matches(truth: GroundTruth, detections: Predictions, iou_type: str) -> Matches:
+    """What :func:`match` finds, of files that are read already."""
     rows, _ = select(truth, detections)
-    images = np.array([image["id"] for image in truth.images], dtype=np.int64)
-    pieces: list[list[_Piece]] = [[] for _ in AREAS]
-    for batch in batches(truth, detections, rows, iou_type):
-        entries = _evaluate(truth, detections, batch, iou_type)
-        for area, bounds in enumerate(AREAS):
-            chosen = [entry for entry in entries if tuple(entry["aRng"]) == bounds]
-            pieces[area].append(_gather(chosen, images, truth.category_ids))
-    return Matches([_rank(parts) for parts in pieces], images, truth.frequencies)
-
-
-def _evaluate(truth: GroundTruth, predictions: Predictions, batch: Batch, iou_type: str) -> list[dict[str, Any]]:
-    """hotcoco's matches: an entry for each image, category and range of areas where there is anything."""
-    known = COCO({"images": batch.images, "annotations": batch.annotations, "categories": truth.categories})
-    masks = batch.shapes if iou_type == "segm" else None
-    evaluation = LVISeval(known, known.load_res(columns(predictions, batch, iou_type), segmentation=masks), iou_type)
-    evaluation.evaluate()
-    return [entry for entry in evaluation.eval_imgs if entry]
-
-
-class _Piece(NamedTuple):
-    """A ranking before it is sorted, with its scores."""
-
-    ranking: Ranking
-    score: np.ndarray
-
-
-def _gather(entries: list[dict[str, Any]], images: np.ndarray, categories: np.ndarray) -> _Piece:
-    """Columns of a batch's entries, images ascending and detections of an image by falling score."""
-    entries = sorted(entries, key=lambda entry: entry["image_id"])
-    image = np.searchsorted(images, [entry["image_id"] for entry in entries])
-    category = np.searchsorted(categories, [entry["category_id"] for entry in entries])
-    found = [len(entry["dtScores"]) for entry in entries]
-    matched, ignored = _bits(entries, "dtMatched"), _bits(entries, "dtIgnore")
-    objects = [entry["gtIgnore"].count(False) for entry in entries]
-    ranking = Ranking(
-        category=np.repeat(category, found),
-        image=np.repeat(image, found),
-        true=matched & ~ignored,
-        counted=~ignored & ALL,
-        object_category=np.repeat(category, objects),
-        object_image=np.repeat(image, objects),
-    )
-    return _Piece(ranking, np.array(list(chain.from_iterable(entry["dtScores"] for entry in entries))))
-
-
-def _bits(entries: list[dict[str, Any]], key: str) -> np.ndarray:
-    """Booleans per IoU threshold and detection as one number a detection."""
-    bits = np.zeros(sum(len(entry["dtScores"]) for entry in entries), dtype=np.uint16)
-    for threshold in range(len(IOU_THRESHOLDS)):
-        values = np.array(list(chain.from_iterable(entry[key][threshold] for entry in entries)), dtype=np.uint16)
-        bits |= values << threshold
-    return bits
-
-
-def _rank(pieces: list[_Piece]) -> Ranking:
-    """All images together; equal scores stay in the order of images, as in the official API."""
-    whole = Ranking(*(np.concatenate(parts) for parts in zip(*(piece.ranking for piece in pieces), strict=True)))
-    score = np.concatenate([piece.score for piece in pieces])
-    order = np.lexsort((-score, whole.category))
-    order = order[whole.counted[order] > 0]
+    pieces = [_match(truth, detections, batch, iou_type) for batch in batches(truth, detections, rows, iou_type)]
+    whole = _Piece(*(np.concatenate(parts, axis=-1) for parts in zip(*pieces, strict=True)))
+    # Equal scores stay in the order of images, as in the official API
+    order = np.lexsort((-whole.score, whole.category))
     objects = np.argsort(whole.object_category, kind="stable")
+    images = np.array([image["id"] for image in truth.images], dtype=np.int64)
+    rankings = [_rank(whole, order, objects, area) for area in range(len(AREAS))]
+    return Matches(rankings, images, truth.frequencies)
+
+
+def _rank(whole: _Piece, order: np.ndarray, objects: np.ndarray, area: int) -> Ranking:
+    low, high = AREAS[area]
+    order = order[whole.counted[area, order] > 0]
+    size = whole.object_area[objects]
+    objects = objects[(size >= low) & (size <= high)]
     return Ranking(
         whole.category[order],
         whole.image[order],
-        whole.true[order],
-        whole.counted[order],
+        whole.true[area, order],
+        whole.counted[area, order],
         whole.object_category[objects],
         whole.object_image[objects],
     )
+
+
+def _match(truth: GroundTruth, predictions: Predictions, batch: Batch, iou_type: str) -> _Piece:
+    """Match the detections of a batch with its objects, image by image and category by category."""
+    images = np.array([image["id"] for image in truth.images], dtype=np.int64)
+    span = len(truth.category_ids)
+
+    def pairs(image_id: Any, category_id: Any) -> np.ndarray:
+        """Image and category as one number, ascending with the image."""
+        return np.searchsorted(images, image_id) * span + np.searchsorted(truth.category_ids, category_id)
+
+    found = pairs(predictions.image_id[batch.rows], predictions.category_id[batch.rows])
+    known = pairs(*([entry[key] for entry in batch.annotations] for key in ("image_id", "category_id")))
+    open_ended = [(image["id"], k) for image in batch.images for k in image["not_exhaustive_category_ids"]]
+    spared = np.isin(found, pairs(*zip(*open_ended, strict=True)) if open_ended else [])
+    area = np.array([entry["area"] for entry in batch.annotations], dtype=np.float64)
+    in_range = (AREAS[:, :1] <= batch.areas) & (batch.areas <= AREAS[:, 1:])
+    # What no object takes is a false positive, if it has the size and its category is exhaustively annotated
+    true = np.zeros(in_range.shape, np.uint16)
+    counted = np.where(in_range & ~spared, ALL, np.uint16(0))
+    by_pair, objects = np.argsort(found, kind="stable"), np.argsort(known, kind="stable")
+    shapes = _shapes(batch, iou_type)
+    both = np.intersect1d(found, known)
+    detected, annotated = (
+        zip(*(np.searchsorted(column, both, side=side).tolist() for side in ("left", "right")), strict=True)
+        for column in (found[by_pair], known[objects])
+    )
+    for d, g in zip(detected, annotated, strict=True):
+        chosen, own = by_pair[slice(*d)], objects[slice(*g)]
+        overlap = _overlap([batch.shapes[d] for d in chosen], [shapes[g] for g in own])
+        _assign(overlap, area[own], chosen, IOU_THRESHOLDS, AREAS, true, counted)
+    return _Piece(
+        found % span, found // span, predictions.score[batch.rows], true, counted, known % span, known // span, area
+    )
+
+
+def _shapes(batch: Batch, iou_type: str) -> list[Any]:
+    """Masks (compressed RLEs) or boxes of the objects, in the order of the annotations."""
+    if iou_type == "bbox":
+        return [entry["bbox"] for entry in batch.annotations]
+    size = {image["id"]: (image["height"], image["width"]) for image in batch.images}
+    return [object_mask(entry["segmentation"], *size[entry["image_id"]]) for entry in batch.annotations]
+
+
+def object_mask(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """Polygons, or an RLE compressed or not, as a compressed RLE."""
+    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
+        return segmentation
+    parts = rle.frPyObjects(segmentation, height, width)
+    return rle.merge(parts) if isinstance(parts, list) else parts
+
+
+def _overlap(found: list[Any], known: list[Any]) -> np.ndarray:
+    """IoU of D detections and G objects, (D, G)."""
+    return np.ascontiguousarray(rle.iou(found, known, [0] * len(known)))
+
+
+@njit(cache=True)
+def _assign(
+    overlap: np.ndarray,
+    object_area: np.ndarray,
+    chosen: np.ndarray,
+    thresholds: np.ndarray,
+    ranges: np.ndarray,
+    true: np.ndarray,
+    counted: np.ndarray,
+) -> None:
+    """Set the bits of the detections ``chosen`` in ``true`` and ``counted`` (A, D) that an object takes.
+
+    ``overlap`` (D, G) of detections by falling score. As the official API: a detection takes the free object of most
+    overlap, of equal ones the last, and one that is ignored for its size only where no other has enough overlap.
+    """
+    detections, objects = overlap.shape
+    for a in range(len(ranges)):
+        ignored = (object_area < ranges[a, 0]) | (object_area > ranges[a, 1])
+        for t in range(len(thresholds)):
+            bit = np.uint16(1 << t)
+            free = np.ones(objects, np.bool_)
+            for d in range(detections):
+                best = -1
+                for outside in (False, True):
+                    least = min(thresholds[t], 1 - 1e-10)
+                    for g in range(objects):
+                        if free[g] and ignored[g] == outside and overlap[d, g] >= least:
+                            least = overlap[d, g]
+                            best = g
+                    if best >= 0:
+                        break
+                if best >= 0:
+                    free[best] = False
+                    if ignored[best]:
+                        counted[a, chosen[d]] &= ~bit
+                    else:
+                        true[a, chosen[d]] |= bit
+                        counted[a, chosen[d]] |= bit

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from scipy.sparse import csr_array
+from numba import njit
 
 from gumbel.evaluation.ground_truth import FREQUENCIES
 from gumbel.evaluation.matches import ALL, Matches, Ranking
 from gumbel.evaluation.protocol import IOU_THRESHOLDS, MAX_DETECTIONS
 
-RECALLS = np.linspace(0, 1, 101)
-_STEP = 0.01  #: level k is k * 0.01 to the last bit
+LEVELS = 101  #: of recall; level k is k * _STEP to the last bit
+_STEP = 0.01
 _SIZES = ("", "s", "m", "l")
-_EPSILON = np.spacing(1)
+_EPSILON = float(np.spacing(1))
 #: Rows of weights that are worked on at a time.
-_ROWS = 128
+_ROWS = 64
 
 Figures = dict[str, np.ndarray]
 
@@ -62,8 +62,8 @@ def _per_category(ranking: Ranking, weights: np.ndarray, categories: int) -> tup
     precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
     for category, detections, objects in _split(ranking, categories):
         total = weights[ranking.object_image[objects]].sum(axis=0)
-        image, true, counted = (column[detections] for column in (ranking.image, ranking.true, ranking.counted))
-        precision[:, category], recall[:, category] = _average_precision(image, true, counted, total, weights)
+        columns = (column[detections] for column in (ranking.image, ranking.true, ranking.counted))
+        _average_precision(*columns, total, weights, precision[:, category], recall[:, category])
     return precision, recall
 
 
@@ -75,44 +75,81 @@ def _split(ranking: Ranking, categories: int) -> Iterator[tuple[int, slice, slic
         yield k, slice(detections[k], detections[k + 1]), slice(objects[k], objects[k + 1])
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
 def _average_precision(
-    image: np.ndarray, true: np.ndarray, counted: np.ndarray, total: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision over 101 recall levels, and recall, of detections (D,) by falling score; (T, B) each.
+    image: np.ndarray,
+    true: np.ndarray,
+    counted: np.ndarray,
+    total: np.ndarray,
+    weights: np.ndarray,
+    precision: np.ndarray,
+    recall: np.ndarray,
+) -> None:
+    """Average precision over 101 recall levels, and recall, (T, B) each, of detections (D,) by falling score.
 
     Recall rises and the envelope of precision (its maximum to the right) is attained at true positives alone, so only
     they are kept. What counts at every threshold, most detections, is added up once for all thresholds.
     """
-    undefined = np.where(total > 0, 0, np.nan)
-    precision, recall = (np.tile(undefined, (len(IOU_THRESHOLDS), 1)) for _ in range(2))
-    places = np.flatnonzero(true)
-    always = counted == ALL
-    shared = _ranked(image, always, places, weights)
-    for threshold in range(len(IOU_THRESHOLDS)):
-        hit, judged = (bits >> threshold & 1 == 1 for bits in (true, counted))
-        own = np.flatnonzero(hit[places])
-        if len(own):
-            ranked = shared[own] + _ranked(image, judged & ~always, places[own], weights)
-            found = np.cumsum(weights[image[places[own]]], axis=0)
-            envelope = np.maximum.accumulate((found / (ranked + _EPSILON))[::-1], axis=0)[::-1]
-            reached = _levels(found / np.maximum(total, 1))
-            reached[1:] -= reached[:-1].copy()
-            precision[threshold] += np.einsum("nb,nb->b", envelope, reached) / len(RECALLS)
-            recall[threshold] += found[-1] / np.maximum(total, 1)
-    return precision, recall
+    replicates = weights.shape[1]
+    objects = np.where(total > 0, total, 1.0)
+    partial = np.flatnonzero((true != 0) | (counted != ALL))
+    shared = np.zeros((len(partial), replicates))
+    ranked = np.zeros(replicates)
+    place = 0
+    for d in range(len(image)):
+        if counted[d] == ALL:
+            _add(ranked, weights[image[d]])
+        if place < len(partial) and partial[place] == d:
+            shared[place] = ranked
+            place += 1
+    precise, levels = np.zeros((len(partial), replicates)), np.zeros((len(partial) + 1, replicates))
+    for t in range(len(precision)):
+        bit = np.uint16(1 << t)
+        found, more, number = np.zeros(replicates), np.zeros(replicates), 0
+        for place in range(len(partial)):
+            d = partial[place]
+            if counted[d] & bit and counted[d] != ALL:
+                _add(more, weights[image[d]])
+            if true[d] & bit:
+                _add(found, weights[image[d]])
+                _divide(found, shared[place], more, precise[number])
+                number += 1
+                _reach(found, objects, levels[number])
+        best, area = np.zeros(replicates), np.zeros(replicates)
+        for n in range(number, 0, -1):
+            _integrate(precise[n - 1], levels[n - 1], levels[n], best, area)
+        precision[t] = np.where(total > 0, area / LEVELS, np.nan)
+        recall[t] = np.where(total > 0, found / objects, np.nan)
 
 
-def _ranked(image: np.ndarray, chosen: np.ndarray, places: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weight of the ``chosen`` (D,) detections that are ranked up to each of P places, (P, B)."""
-    before = np.flatnonzero(chosen)
-    place = np.searchsorted(places, before)  # the first one from here on; of the last detections there is none
-    ends = np.searchsorted(place, np.arange(len(places) + 1))
-    images = image[before[: ends[-1]]]
-    steps = csr_array((np.ones(len(images)), images, ends), shape=(len(places), len(weights)))
-    return np.cumsum(steps @ weights, axis=0)
+# Loops over replicates, each with few arrays: the compiler turns them into vector instructions
 
 
-def _levels(recall: np.ndarray) -> np.ndarray:
-    """How many of the 101 recall levels each value reaches: the nearest level decides, all below are reached."""
-    nearest = np.rint(recall * (len(RECALLS) - 1))
-    return nearest + (nearest * _STEP <= recall)
+@njit(error_model="numpy")
+def _add(total: np.ndarray, values: np.ndarray) -> None:
+    for b in range(len(total)):
+        total[b] += values[b]
+
+
+@njit(error_model="numpy")
+def _divide(found: np.ndarray, shared: np.ndarray, more: np.ndarray, precise: np.ndarray) -> None:
+    for b in range(len(found)):
+        precise[b] = found[b] / (shared[b] + more[b] + _EPSILON)
+
+
+@njit(error_model="numpy")
+def _reach(found: np.ndarray, objects: np.ndarray, levels: np.ndarray) -> None:
+    """How many recall levels are reached: the nearest one decides, all below are."""
+    for b in range(len(found)):
+        recall = found[b] / objects[b]
+        nearest = np.rint(recall * (LEVELS - 1))
+        levels[b] = nearest + 1.0 if nearest * _STEP <= recall else nearest
+
+
+@njit(error_model="numpy")
+def _integrate(
+    precise: np.ndarray, below: np.ndarray, reached: np.ndarray, best: np.ndarray, area: np.ndarray
+) -> None:
+    for b in range(len(best)):
+        best[b] = max(best[b], precise[b])
+        area[b] += best[b] * (reached[b] - below[b])

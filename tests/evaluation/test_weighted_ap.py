@@ -8,7 +8,7 @@ import pytest
 from gumbel.evaluation.bootstrap import bootstrap_weights, jackknife_weights
 from gumbel.evaluation.lvis_ap import evaluate
 from gumbel.evaluation.matches import match
-from gumbel.evaluation.weighted_ap import RECALLS, _levels, weighted_figures
+from gumbel.evaluation.weighted_ap import LEVELS, _reach, weighted_figures
 from tests.evaluation import federated
 
 METRICS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR@300"]
@@ -65,6 +65,8 @@ def test_weights_give_the_official_figures_of_resampled_images(tmp_path, seed):
 
 
 def test_recall_levels_are_those_that_a_search_finds():
-    objects = np.arange(1, 400)
-    recall = np.concatenate([np.arange(n + 1) / n for n in objects])
-    assert np.array_equal(_levels(recall), np.searchsorted(RECALLS, recall, side="right"))
+    objects = np.concatenate([np.full(n + 1, float(n)) for n in range(1, 400)])
+    found = np.concatenate([np.arange(n + 1.0) for n in range(1, 400)])
+    levels = np.empty(len(found))
+    _reach(found, objects, levels)
+    assert np.array_equal(levels, np.searchsorted(np.linspace(0, 1, LEVELS), found / objects, side="right"))
