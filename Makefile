@@ -1,7 +1,8 @@
 # make demo    environment, embedded data, all trainings, evaluation, report
 # make test    environment, then the tests
 # make check   formatting, lint, types
-# make faults  the tests on a SLURM of their own, one by one: root, and Debian's slurmctld slurmd slurm-client
+# make faults  the tests on a SLURM of their own, one by one: root, and Debian's slurmctld slurmd slurm-client.
+#              FAULTS="-k cancelled" runs some of them, SLURM_TEST_PATIENCE=3 waits longer on a slow machine
 # make install the environment alone
 #
 # VENV names the environment: .venv here, or one that exists already (make demo VENV=$CONDA_PREFIX).
@@ -36,7 +37,7 @@ test: $(STAMP)
 	python -m pytest
 
 faults: $(STAMP)
-	SLURM_TESTS=1 python -m pytest --numprocesses 0 tests/slurm
+	SLURM_TESTS=1 python -m pytest --numprocesses 0 tests/slurm $(FAULTS)
 
 check: $(STAMP)
 	ruff format --check $(SOURCES)

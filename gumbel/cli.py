@@ -10,6 +10,9 @@ from gumbel.experiment import manifest
 from gumbel.experiment.files import write_json
 from gumbel.experiment.paths import CONFIGS, job_manifest
 
+#: Options that name a file to write.
+OUTPUTS = ("output", "per_category", "bootstrap", "errors")
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one subcommand; a mistake ends with the line ``gumbel STAGE: message`` and status 1."""
@@ -29,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _inputs(options: argparse.Namespace) -> dict[str, str]:
     """SHA-256 of every file that the stage was given."""
-    files = [value for name, value in vars(options).items() if isinstance(value, Path) and name != "output"]
+    files = [value for name, value in vars(options).items() if isinstance(value, Path) and name not in OUTPUTS]
     return {str(path): manifest.sha256(path) for path in files if path.is_file()}
 
 
@@ -127,7 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("--iou-type", nargs="+", choices=["segm", "bbox"], default=["segm", "bbox"])
     stage.add_argument("--per-category", type=Path, help="also write the AP of each category (Parquet)")
     stage.add_argument("--backend", choices=["hotcoco", "official"], default="hotcoco")
-    stage.add_argument("--bootstrap", type=Path, help="also write every figure on resampled images (npz), for intervals")
+    stage.add_argument(
+        "--bootstrap", type=Path, help="also write every figure on resampled images (npz), for intervals"
+    )
     stage.add_argument("--replicates", type=int, default=1000, help="bootstrap draws of the images")
     stage.add_argument("--seed", type=int, default=0, help="seed of the draws: the same for all that is compared")
     stage.add_argument("--errors", type=Path, help="also write types of error, score histogram and calibration (JSON)")

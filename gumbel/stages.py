@@ -114,7 +114,10 @@ def evaluate(options: Namespace) -> None:
 
     with collector_paused():
         read = read_ground_truth(options.annotations), read_predictions(options.predictions)
+        if options.errors and read[1].counts is None:
+            raise ValueError("expected masks for --errors, found detections without `segmentation`: leave --errors out")
         metrics, per_category = score(*read, options.iou_type, options.backend)
+        write_json(options.output, metrics)
         if options.per_category:
             with atomic_path(options.per_category) as temporary:
                 per_category.to_parquet(temporary, index=False)
@@ -123,13 +126,14 @@ def evaluate(options: Namespace) -> None:
             from gumbel.evaluation.matches import find_matches
 
             drawn = (options.replicates, options.seed)
-            found = {iou_type: bootstrap.resample(find_matches(*read, iou_type), *drawn) for iou_type in options.iou_type}
+            found = {
+                iou_type: bootstrap.resample(find_matches(*read, iou_type), *drawn) for iou_type in options.iou_type
+            }
             bootstrap.save(options.bootstrap, found)
         if options.errors:
             from gumbel.analysis.errors import describe, find_errors
 
             write_json(options.errors, describe(find_errors(*read)))
-    write_json(options.output, metrics)
 
 
 def compare(options: Namespace) -> None:

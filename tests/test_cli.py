@@ -13,6 +13,7 @@ from gumbel.cli import _parser, main
 from gumbel.experiment import matrix
 from gumbel.experiment.paths import CONFIGS, OUTPUTS
 
+IMAGE = {"id": 1, "height": 8, "width": 8, "neg_category_ids": [], "not_exhaustive_category_ids": []}
 STAGES = sorted(_parser()._subparsers._group_actions[0].choices)
 
 
@@ -26,7 +27,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     Path("typo.yaml").write_text(yaml.safe_dump(record | {"activations": ["gumble"]}))
     Path("lvis.yaml").write_text((CONFIGS / "experiments" / "lvis.yaml").read_text())
     Path("damaged").write_text('{"images": [')
-    Path("annotations.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    Path("annotations.json").write_text(json.dumps({"images": [IMAGE], "annotations": [], "categories": []}))
     return tmp_path
 
 

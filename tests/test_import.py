@@ -12,6 +12,7 @@ BLOCKED = [
     "jinja2",
     "lvis",
     "matplotlib",
+    "numba",
     "mmcv",
     "mmdet",
     "mmengine",

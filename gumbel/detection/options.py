@@ -48,14 +48,17 @@ def visualizer(experiment: Experiment, paths: TrainingPaths) -> dict[str, Any]:
 
 
 def _mlflow_store(paths: TrainingPaths) -> dict[str, str]:
-    """The server that ``MLFLOW_TRACKING_URI`` names, or a database of the training's own.
-
-    mmengine's default, a folder of files, is refused by MLflow 3.17.
-    """
-    if server := os.environ.get("MLFLOW_TRACKING_URI"):
-        return dict(tracking_uri=server)
+    """A database of the training's own: mmengine's default, a folder of files, is refused by MLflow 3.17."""
     folder = paths.curves / "mlflow"
     return dict(tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_location=str(folder / "artifacts"))
+
+
+def use_tracking_server(config: Config) -> None:
+    """Send MLflow's curves to the server that ``MLFLOW_TRACKING_URI`` names where the training runs, if any."""
+    for backend in config.visualizer.vis_backends:
+        if backend.type == "MLflowVisBackend" and "MLFLOW_TRACKING_URI" in os.environ:
+            backend.tracking_uri = os.environ["MLFLOW_TRACKING_URI"]
+            backend.pop("artifact_location")
 
 
 def check_launch(config: Config, world_size: int) -> None:

@@ -19,7 +19,7 @@ from gumbel.detection.compose import train_dataset
 from gumbel.detection.failures import explain
 from gumbel.detection.hooks import HistoryHook, ReportHook, unwrapped
 from gumbel.detection.losses import classification_losses
-from gumbel.detection.options import check_launch, resolved
+from gumbel.detection.options import check_launch, resolved, use_tracking_server
 from gumbel.detection.processes import Processes
 from gumbel.experiment import interruption, manifest, retraining, status
 from gumbel.experiment.attempts import Attempts
@@ -132,6 +132,7 @@ class Training:
         if heard["finished"]:
             return
         self.config.update(work_dir=heard["folder"], **self.processes.connect())
+        use_tracking_server(self.config)
         if heard["resume"]:
             self.config.update(load_from=heard["resume"], resume=True)
         runner = Runner.from_cfg(self.config)

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from gumbel.evaluation.bootstrap import paired_difference, resample
-from gumbel.evaluation.lvis_ap import evaluate
-from gumbel.evaluation.matches import match
+from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
+from gumbel.evaluation.lvis_ap import score
+from gumbel.evaluation.matches import find_matches
+from gumbel.evaluation.predictions import Predictions, read_predictions
 
 
 class Comparison(NamedTuple):
@@ -29,19 +31,21 @@ def compare(
 
     Raises ValueError for detections that cannot be scored against ``annotations``.
     """
-    sides = [resample(match(annotations, path, iou_type), replicates, seed) for path in (first, second)]
+    truth = read_ground_truth(annotations)
+    found = [read_predictions(path) for path in (first, second)]
+    sides = [resample(find_matches(truth, detections, iou_type), replicates, seed) for detections in found]
     rows = []
     for figure in sides[0].point:
         estimate, low, high = paired_difference(sides[0], sides[1], figure)
         values = [float(side.point[figure][0]) for side in sides]
         rows.append((figure, *values, estimate, low, high))
     figures = pd.DataFrame(rows, columns=["figure", "first", "second", "difference", "low", "high"])
-    return Comparison(figures, _categories(annotations, first, second, iou_type))
+    return Comparison(figures, _categories(truth, found, iou_type))
 
 
-def _categories(annotations: Path, first: Path, second: Path, iou_type: str) -> pd.DataFrame:
+def _categories(truth: GroundTruth, found: list[Predictions], iou_type: str) -> pd.DataFrame:
     keys = ["category_id", "name", "frequency"]
-    tables = [evaluate(annotations, path, [iou_type])[1][[*keys, "AP"]] for path in (first, second)]
+    tables = [score(truth, detections, [iou_type])[1][[*keys, "AP"]] for detections in found]
     both = tables[0].merge(tables[1], on=keys, suffixes=("_first", "_second")).dropna()
     both = both.rename(columns={"AP_first": "first", "AP_second": "second"})
     both["difference"] = both["second"] - both["first"]

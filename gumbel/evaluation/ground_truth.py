@@ -60,6 +60,8 @@ def read_ground_truth(path: Path) -> GroundTruth:
         raise ValueError(
             f"expected LVIS v1 annotations with images, annotations and categories, found another file in {path}"
         )
+    if not record["images"]:
+        raise ValueError(f"expected images in the annotations, found none in {path}")
     images = _entries(record["images"], _IMAGE, f"image of {path}")
     categories = _entries(
         record["categories"], (*_CATEGORY, "image_count"), f"category of {path}", optional="image_count"
@@ -69,6 +71,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
     by_image = defaultdict(list)
     for annotation in annotations:
         if annotation["area"] > 0:
+            _check_shape(annotation, path)
             by_image[annotation["image_id"]].append(annotation)
     return GroundTruth(images, categories, dict(by_image))
 
@@ -89,6 +92,20 @@ def _entries(
             )
     chosen = [{key: entry[key] for key in keys if key in entry} for entry in entries]
     return sorted(chosen, key=lambda entry: entry["id"])
+
+
+def _check_shape(annotation: dict[str, Any], path: Path) -> None:
+    """Refuse what the official API fails on with another message."""
+    shape = annotation["segmentation"]
+    if not (isinstance(shape, dict) or (isinstance(shape, list) and shape and _is_polygon(shape[0]))):
+        raise ValueError(
+            f"expected an RLE or polygons of at least three points as `segmentation`, found another form in annotation "
+            f"{annotation['id']} of {path}"
+        )
+
+
+def _is_polygon(value: Any) -> bool:
+    return isinstance(value, list) and len(value) >= 6
 
 
 def _check_ids(

@@ -16,7 +16,7 @@ def match(truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_ty
     zero_area = 0
     for batch in batches(truth, predictions, rows, iou_type):
         masks = batch.shapes if iou_type == "segm" else None
-        evaluator.update(batch.images, batch.annotations, columns(predictions, batch, iou_type), segmentation=masks)
+        evaluator.update(batch.images, batch.annotations, _columns(predictions, batch, iou_type), segmentation=masks)
         zero_area += batch.zero_area
     result = evaluator.finalize()
     result.accumulate()
@@ -24,7 +24,7 @@ def match(truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_ty
     return Matches(tensors["precision"][..., 0], tensors["recall"][..., 0], zero_area)
 
 
-def columns(predictions: Predictions, batch: Batch, iou_type: str) -> np.ndarray:
+def _columns(predictions: Predictions, batch: Batch, iou_type: str) -> np.ndarray:
     """Detections as hotcoco's array (n, 7): image id, x, y, width, height, score, category id.
 
     hotcoco takes a detection's area from its box even for masks, so a mask gets a box of its area.

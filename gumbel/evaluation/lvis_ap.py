@@ -64,7 +64,7 @@ def _check_options(iou_types: tuple[str, ...], backend: str) -> None:
 
 
 def score(
-    truth: GroundTruth, detections: Predictions, iou_types: Iterable[str], backend: str
+    truth: GroundTruth, detections: Predictions, iou_types: Iterable[str], backend: str = "hotcoco"
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """What :func:`evaluate` returns, of files that are read already."""
     rows, counts = select(truth, detections)

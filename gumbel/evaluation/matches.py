@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from pycocotools import mask as rle
 
+from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
 from gumbel.evaluation.lvis_ap import collector_paused, select
 from gumbel.evaluation.predictions import Predictions, read_predictions
@@ -112,12 +112,13 @@ def _match(truth: GroundTruth, predictions: Predictions, batch: Batch, iou_type:
     by_pair, objects = np.argsort(found, kind="stable"), np.argsort(known, kind="stable")
     shapes = _shapes(batch, iou_type)
     both = np.intersect1d(found, known)
-    detected, annotated = (
-        zip(*(np.searchsorted(column, both, side=side).tolist() for side in ("left", "right")), strict=True)
+    bounds = (
+        np.searchsorted(column, both, side=side).tolist()
         for column in (found[by_pair], known[objects])
+        for side in ("left", "right")
     )
-    for d, g in zip(detected, annotated, strict=True):
-        chosen, own = by_pair[slice(*d)], objects[slice(*g)]
+    for first, last, first_object, last_object in zip(*bounds, strict=True):
+        chosen, own = by_pair[first:last], objects[first_object:last_object]
         overlap = _overlap([batch.shapes[d] for d in chosen], [shapes[g] for g in own])
         _assign(overlap, area[own], chosen, IOU_THRESHOLDS, AREAS, true, counted)
     return _Piece(
@@ -146,7 +147,7 @@ def _overlap(found: list[Any], known: list[Any]) -> np.ndarray:
     return np.ascontiguousarray(rle.iou(found, known, [0] * len(known)))
 
 
-@njit(cache=True)
+@compiled
 def _assign(
     overlap: np.ndarray,
     object_area: np.ndarray,

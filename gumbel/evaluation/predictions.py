@@ -194,7 +194,7 @@ def _read_parquet(path: Path) -> Predictions:
             for name, column in columns.items():
                 column[start : start + len(batch)] = batch[name]
             ends.append(len(counts) + np.cumsum(pc.binary_length(batch["mask_counts"]), dtype=np.int64))
-            counts += b"".join(batch["mask_counts"].to_pylist())
+            counts += _joined(batch["mask_counts"])
             start += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
@@ -211,6 +211,13 @@ def _read_parquet(path: Path) -> Predictions:
         counts=pa.LargeBinaryArray.from_buffers(pa.large_binary(), start, buffers),
         metadata={key: value for key, value in metadata.items() if key != "ARROW:schema"},
     )
+
+
+def _joined(column: pa.BinaryArray) -> memoryview:
+    """The bytes of all values one after the other, as Arrow keeps them."""
+    _, offsets, data = column.buffers()
+    first, last = np.frombuffer(offsets, np.int32)[[column.offset, column.offset + len(column)]].tolist()
+    return memoryview(data)[first:last] if data else memoryview(b"")
 
 
 def _refuse_holes(batch: pa.RecordBatch, path: Path) -> None:

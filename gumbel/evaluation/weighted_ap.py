@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numba import njit
 
+from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.ground_truth import FREQUENCIES
-from gumbel.evaluation.matches import ALL, Matches, Ranking
+from gumbel.evaluation.matches import Matches, Ranking
 from gumbel.evaluation.protocol import IOU_THRESHOLDS, MAX_DETECTIONS
 
 LEVELS = 101  #: of recall; level k is k * _STEP to the last bit
@@ -22,7 +22,7 @@ Figures = dict[str, np.ndarray]
 
 
 def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
-    """Every official figure under each row of ``weights`` (B, I), which are not negative; (B,), NaN where undefined.
+    """Every official figure under each row of ``weights`` (B, I), whole numbers from 0; (B,), NaN where undefined.
 
     Weights of one give the figures of ``lvis_ap.evaluate``; weights 0, 1, 2, ... those of a data set in which
     each image is left out or repeated as often. Parts of the rows are worked on side by side, on every core that the
@@ -62,8 +62,8 @@ def _per_category(ranking: Ranking, weights: np.ndarray, categories: int) -> tup
     precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
     for category, detections, objects in _split(ranking, categories):
         total = weights[ranking.object_image[objects]].sum(axis=0)
-        columns = (column[detections] for column in (ranking.image, ranking.true, ranking.counted))
-        _average_precision(*columns, total, weights, precision[:, category], recall[:, category])
+        image, true, counted = (column[detections] for column in (ranking.image, ranking.true, ranking.counted))
+        _average_precision(image, true, counted, total, weights, precision[:, category], recall[:, category])
     return precision, recall
 
 
@@ -75,7 +75,7 @@ def _split(ranking: Ranking, categories: int) -> Iterator[tuple[int, slice, slic
         yield k, slice(detections[k], detections[k + 1]), slice(objects[k], objects[k + 1])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _average_precision(
     image: np.ndarray,
     true: np.ndarray,
@@ -91,13 +91,14 @@ def _average_precision(
     they are kept. What counts at every threshold, most detections, is added up once for all thresholds.
     """
     replicates = weights.shape[1]
+    everywhere = np.uint16((1 << len(precision)) - 1)
     objects = np.where(total > 0, total, 1.0)
-    partial = np.flatnonzero((true != 0) | (counted != ALL))
+    partial = np.flatnonzero((true != 0) | (counted != everywhere))
     shared = np.zeros((len(partial), replicates))
     ranked = np.zeros(replicates)
     place = 0
     for d in range(len(image)):
-        if counted[d] == ALL:
+        if counted[d] == everywhere:
             _add(ranked, weights[image[d]])
         if place < len(partial) and partial[place] == d:
             shared[place] = ranked
@@ -108,7 +109,7 @@ def _average_precision(
         found, more, number = np.zeros(replicates), np.zeros(replicates), 0
         for place in range(len(partial)):
             d = partial[place]
-            if counted[d] & bit and counted[d] != ALL:
+            if counted[d] & bit and counted[d] != everywhere:
                 _add(more, weights[image[d]])
             if true[d] & bit:
                 _add(found, weights[image[d]])
@@ -125,19 +126,19 @@ def _average_precision(
 # Loops over replicates, each with few arrays: the compiler turns them into vector instructions
 
 
-@njit(error_model="numpy")
+@compiled
 def _add(total: np.ndarray, values: np.ndarray) -> None:
     for b in range(len(total)):
         total[b] += values[b]
 
 
-@njit(error_model="numpy")
+@compiled
 def _divide(found: np.ndarray, shared: np.ndarray, more: np.ndarray, precise: np.ndarray) -> None:
     for b in range(len(found)):
         precise[b] = found[b] / (shared[b] + more[b] + _EPSILON)
 
 
-@njit(error_model="numpy")
+@compiled
 def _reach(found: np.ndarray, objects: np.ndarray, levels: np.ndarray) -> None:
     """How many recall levels are reached: the nearest one decides, all below are."""
     for b in range(len(found)):
@@ -146,10 +147,8 @@ def _reach(found: np.ndarray, objects: np.ndarray, levels: np.ndarray) -> None:
         levels[b] = nearest + 1.0 if nearest * _STEP <= recall else nearest
 
 
-@njit(error_model="numpy")
-def _integrate(
-    precise: np.ndarray, below: np.ndarray, reached: np.ndarray, best: np.ndarray, area: np.ndarray
-) -> None:
+@compiled
+def _integrate(precise: np.ndarray, below: np.ndarray, reached: np.ndarray, best: np.ndarray, area: np.ndarray) -> None:
     for b in range(len(best)):
         best[b] = max(best[b], precise[b])
         area[b] += best[b] * (reached[b] - below[b])

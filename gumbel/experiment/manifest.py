@@ -14,7 +14,18 @@ from typing import Any
 
 from gumbel.experiment.paths import REPOSITORY
 
-PACKAGES = ("torch", "mmcv", "mmdet", "mmengine", "lvis", "hotcoco", "numpy", "opencv-python-headless", "snakemake")
+PACKAGES = (
+    "torch",
+    "mmcv",
+    "mmdet",
+    "mmengine",
+    "lvis",
+    "hotcoco",
+    "numba",
+    "numpy",
+    "opencv-python-headless",
+    "snakemake",
+)
 SLURM = (
     "SLURM_CLUSTER_NAME",
     "SLURM_JOB_ID",

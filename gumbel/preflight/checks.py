@@ -19,7 +19,18 @@ from gumbel.experiment.paths import REPOSITORY, ExperimentPaths
 from gumbel.experiment.schema import Experiment
 
 #: Packages whose version decides a training's result, or whether it runs at all.
-DECISIVE = ("torch", "mmcv", "mmdet", "mmengine", "numpy", "opencv-python-headless", "pycocotools", "lvis", "hotcoco")
+DECISIVE = (
+    "torch",
+    "mmcv",
+    "mmdet",
+    "mmengine",
+    "numpy",
+    "opencv-python-headless",
+    "pycocotools",
+    "lvis",
+    "hotcoco",
+    "numba",
+)
 #: Bytes of a stored detection with its mask, generously.
 DETECTION_BYTES = 250
 #: Seconds by which the clocks of this host and of the file system may differ.

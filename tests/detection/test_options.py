@@ -130,12 +130,21 @@ def test_curves_go_to_tensorboard_unless_the_experiment_says_otherwise(monkeypat
     ]
     mlflow = everywhere["vis_backends"][2]
     assert mlflow["tracking_uri"] == f"sqlite:///{paths.curves}/mlflow/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example")
-    served = options.visualizer(changed(MINI, track=["mlflow"]), paths)["vis_backends"][0]
-    assert (served["tracking_uri"], "artifact_location" in served) == ("https://tracking.example", False)
     nowhere = changed(MINI, track=[])
     assert options.visualizer(nowhere, paths)["vis_backends"] == []
     assert cell_config(nowhere, "mask_rcnn_r50", "gumbel", seed=0).default_hooks.logger is None
+
+
+def test_an_mlflow_server_is_the_one_that_the_environment_names_while_training(monkeypatch):
+    monkeypatch.setattr(options, "find_spec", lambda name: name)
+    config = cell_config(changed(LVIS, track=["tensorboard", "mlflow"]), "mask_rcnn_r50", "gumbel", seed=0)
+    backend = config.visualizer.vis_backends[1]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    options.use_tracking_server(config)
+    assert backend.tracking_uri.startswith("sqlite:///")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example")
+    options.use_tracking_server(config)
+    assert (backend.tracking_uri, "artifact_location" in backend) == ("https://tracking.example", False)
 
 
 def test_a_tracker_whose_package_is_missing_is_refused_before_training(monkeypatch):

@@ -177,6 +177,9 @@ def test_missing_and_unknown_frequencies_are_refused(tmp_path, frequency):
         ({"image_id": 1}, "known image and category"),
         ({"category_id": 1}, "known image and category"),
         ({"ignore": 1}, "`ignore`"),
+        ({"segmentation": []}, "at least three points"),
+        ({"segmentation": [[]]}, "at least three points"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "at least three points"),
     ],
 )
 def test_annotations_that_evaluators_read_differently_are_refused(tmp_path, change, message):

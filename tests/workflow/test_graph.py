@@ -128,6 +128,14 @@ def test_head_only_trains_in_full_only_the_detectors(snakemake, experiment_file)
     assert not {"predict", "evaluate", "collect", "report"} & set(counts)
 
 
+@pytest.mark.parametrize("target", ["reports/summary.html", "head_only"])
+def test_no_wildcard_is_left_in_a_command(snakemake, experiment_file, target):
+    """Snakemake fills them into strings alone, not into paths."""
+    output = snakemake("--configfile", experiment_file(), "-n", "--printshellcmds", target).stdout
+    assert "python -m gumbel predict" in output
+    assert not re.findall(r"^.*\{\w+\}.*$", output, flags=re.MULTILINE)
+
+
 def test_the_detector_of_head_only_must_be_a_cell(snakemake, experiment_file):
     done = snakemake("--configfile", experiment_file(activations=["gumbel"]), "-n", "head_only")
     assert done.returncode == 1

@@ -82,7 +82,7 @@ rule train_head:
     conda:
         ENVIRONMENT
     params:
-        root=HEAD_ONLY.root,
+        root=str(HEAD_ONLY.root),
     shell:
         "python -m gumbel head-only {input.own_config} --detector {input.checkpoint} --features {input.features}"
         " --folder {params.root} &> {log}"
