@@ -17,6 +17,7 @@ BLOCKED = [
     "mmdet",
     "mmengine",
     "numpy",
+    "orjson",
     "pandas",
     "pyarrow",
     "pycocotools",

@@ -1,12 +1,12 @@
 """LVIS annotations, checked before anything is scored against them."""
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 FREQUENCIES = ("r", "c", "f")
 _IMAGE = ("id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids")
@@ -53,7 +53,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
     """
     path = Path(path)
     try:
-        record = json.loads(path.read_bytes())
+        record = orjson.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"expected LVIS v1 annotations, found no valid JSON in {path} ({error})") from error
     if not isinstance(record, dict) or any(key not in record for key in ("images", "annotations", "categories")):
