@@ -1,6 +1,6 @@
 """The largest difference of each figure from the official LVIS API, over random federated data.
 
-    python benchmarks/parity.py --draws 40
+    python -m benchmarks.parity --draws 40
 
 The data is that of the tests: tied scores, duplicates, empty images, categories without ground truth, lists that are
 not exhaustive, boxes, masks and annotations of zero area; every fourth draw has an image with more than 300 detections.
