@@ -1,5 +1,6 @@
 """Intervals of the summary are those of the resampled figures, paired where activations are compared."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 
 from gumbel.evaluation import bootstrap
+from gumbel.experiment.paths import REPOSITORY
 from gumbel.experiment.schema import Experiment
 from gumbel.report import intervals
 from gumbel.report.claims import decide, load_claims
 from gumbel.report.collect import collect
+from gumbel.report.words import SIMULATED
 from tests.report import fixtures
 
 Built = tuple[Path, Experiment]
@@ -141,3 +144,14 @@ def test_costs_of_errors_are_rows(built: Built) -> None:
     assert set(rows["text"]) == {"all", "r", "c", "f"}
     missed = rows[(rows["metric"] == "missed") & (rows["text"] == "r")]["value"]
     assert missed.item() == pytest.approx(0.2 * (1 - 4 * fixtures.LEAD["gumbel"]) * 1.5)
+
+
+@pytest.mark.parametrize("key", SIMULATED)
+def test_the_coverage_that_the_page_names_is_the_documented_one(key: str) -> None:
+    construction = {"single": "interval", "difference": "paired_difference", "mean": "interval_over_seeds"}
+    page = (REPOSITORY / "docs" / "evaluation.md").read_text()
+    row = re.search(rf": `{construction.get(key, 'difference_over_seeds')}`\*\* \| ([\d. |]+) \|$", page, re.MULTILINE)
+    documented = [round(float(value)) for value in row[1].split(" | ")]
+    named = [int(value) for value in re.findall(r"(\d+) %", SIMULATED[key])]
+    assert 1 <= len(named) <= 2
+    assert named == documented[: len(named)]
