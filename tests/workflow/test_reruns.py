@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gumbel.cli import OUTPUTS
 from gumbel.detection.compose import CUSTOM_IMPORTS
 from gumbel.experiment import matrix, retraining
 from gumbel.experiment.paths import REPOSITORY
@@ -24,12 +25,14 @@ EXPERIMENT = {
     "released_scoring": [],
     "snapshots": [],
 }
+#: Options of stages that name a file to write.
+WRITTEN = tuple(f"--{name.replace('_', '-')}" for name in OUTPUTS)
 #: Stands in for `python -m gumbel`: every stage only touches the files that it would write.
 STUB = """\
 #!{python} -S
 import itertools, pathlib, re, sys
 stage, arguments = sys.argv[3], sys.argv[4:]
-files = [value for name, value in zip(arguments, arguments[1:]) if name in ("--output", "--per-category")]
+files = [value for name, value in zip(arguments, arguments[1:]) if name in {outputs}]
 if stage == "data":
     names = ("train.json", "val.json", "val_uniform.json", "warm_start.json", "ATTRIBUTION.md", "checksums.json")
     files = ["data/mini/" + name for name in names]
@@ -56,7 +59,7 @@ class Project:
         self.root = new_checkout(folder / "checkout", "test", iterations=5, checkpoint_interval=5)
         self.bin = folder / "bin"
         self.bin.mkdir()
-        (self.bin / "python").write_text(STUB.format(python=sys.executable))
+        (self.bin / "python").write_text(STUB.format(python=sys.executable, outputs=WRITTEN))
         (self.bin / "python").chmod(0o755)
         self.experiment()
         self.snakemake("--cores", "2")
