@@ -11,7 +11,7 @@ from gumbel.experiment.files import write_json
 from gumbel.experiment.paths import CONFIGS, job_manifest
 
 #: Options that name a file to write.
-OUTPUTS = ("output", "per_category", "bootstrap", "errors")
+OUTPUT_OPTIONS = ("output", "per_category", "bootstrap", "errors")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _inputs(options: argparse.Namespace) -> dict[str, str]:
     """SHA-256 of every file that the stage was given."""
-    files = [value for name, value in vars(options).items() if isinstance(value, Path) and name not in OUTPUTS]
+    files = [value for name, value in vars(options).items() if isinstance(value, Path) and name not in OUTPUT_OPTIONS]
     return {str(path): manifest.sha256(path) for path in files if path.is_file()}
 
 

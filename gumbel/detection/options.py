@@ -58,7 +58,7 @@ def use_tracking_server(config: Config) -> None:
     for backend in config.visualizer.vis_backends:
         if backend.type == "MLflowVisBackend" and "MLFLOW_TRACKING_URI" in os.environ:
             backend.tracking_uri = os.environ["MLFLOW_TRACKING_URI"]
-            backend.pop("artifact_location")
+            backend.pop("artifact_location", None)
 
 
 def check_launch(config: Config, world_size: int) -> None:

@@ -66,12 +66,15 @@ def match(annotations: Path, predictions: Path, iou_type: str) -> Matches:
 def find_matches(truth: GroundTruth, detections: Predictions, iou_type: str) -> Matches:
     """What :func:`match` finds, of files that are read already."""
     rows, _ = select(truth, detections)
-    pieces = [_match(truth, detections, batch, iou_type) for batch in batches(truth, detections, rows, iou_type)]
+    images = np.array([image["id"] for image in truth.images], dtype=np.int64)
+    pieces = [
+        _match(images, truth.category_ids, detections, batch, iou_type)
+        for batch in batches(truth, detections, rows, iou_type)
+    ]
     whole = _Piece(*(np.concatenate(parts, axis=-1) for parts in zip(*pieces, strict=True)))
     # Equal scores stay in the order of images, as in the official API
     order = np.lexsort((-whole.score, whole.category))
     objects = np.argsort(whole.object_category, kind="stable")
-    images = np.array([image["id"] for image in truth.images], dtype=np.int64)
     rankings = [_rank(whole, order, objects, area) for area in range(len(AREAS))]
     return Matches(rankings, images, truth.frequencies)
 
@@ -91,14 +94,16 @@ def _rank(whole: _Piece, order: np.ndarray, objects: np.ndarray, area: int) -> R
     )
 
 
-def _match(truth: GroundTruth, predictions: Predictions, batch: Batch, iou_type: str) -> _Piece:
-    """Match the detections of a batch with its objects, image by image and category by category."""
-    images = np.array([image["id"] for image in truth.images], dtype=np.int64)
-    span = len(truth.category_ids)
+def _match(images: np.ndarray, categories: np.ndarray, predictions: Predictions, batch: Batch, iou_type: str) -> _Piece:
+    """Match the detections of a batch with its objects, image by image and category by category.
+
+    ``images`` (I,) and ``categories`` (K,) are all ids, ascending.
+    """
+    span = len(categories)
 
     def pairs(image_id: Any, category_id: Any) -> np.ndarray:
         """Image and category as one number, ascending with the image."""
-        return np.searchsorted(images, image_id) * span + np.searchsorted(truth.category_ids, category_id)
+        return np.searchsorted(images, image_id) * span + np.searchsorted(categories, category_id)
 
     found = pairs(predictions.image_id[batch.rows], predictions.category_id[batch.rows])
     known = pairs(*([entry[key] for entry in batch.annotations] for key in ("image_id", "category_id")))

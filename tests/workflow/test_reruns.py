@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gumbel.cli import OUTPUTS
+from gumbel.cli import OUTPUT_OPTIONS
 from gumbel.detection.compose import CUSTOM_IMPORTS
 from gumbel.experiment import matrix, retraining
 from gumbel.experiment.paths import REPOSITORY
@@ -26,7 +26,7 @@ EXPERIMENT = {
     "snapshots": [],
 }
 #: Options of stages that name a file to write.
-WRITTEN = tuple(f"--{name.replace('_', '-')}" for name in OUTPUTS)
+WRITTEN = tuple(f"--{name.replace('_', '-')}" for name in OUTPUT_OPTIONS)
 #: Stands in for `python -m gumbel`: every stage only touches the files that it would write.
 STUB = """\
 #!{python} -S
