@@ -13,10 +13,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from gumbel.datasets import backbones
-from gumbel.experiment import matrix, paths, plan, retraining
-from gumbel.experiment.files import fingerprint
-from gumbel.report.progress import last_words
-from gumbel.report.progress_page import PageKeeper
+from gumbel import paths
+from gumbel.experiment import dependencies, matrix
+from gumbel.monitor import plan
+from gumbel.jobs.files import fingerprint
+from gumbel.monitor.progress import last_words
+from gumbel.monitor.page import PageKeeper
 
 min_version("9.0")
 

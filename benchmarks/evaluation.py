@@ -31,7 +31,7 @@ from gumbel.evaluation.lvis_ap import evaluate
 from gumbel.evaluation.matches import match
 from gumbel.evaluation.official_backend import load_api
 from gumbel.evaluation.predictions import PredictionWriter
-from gumbel.experiment.paths import CONFIGS
+from gumbel.paths import CONFIGS
 
 SPLITS = {"train": (100_170, 1_270_141), "val": (19_809, 244_707)}  # images, annotations of LVIS v1
 DETECTIONS = 263  # per image: 5.2 million on val

@@ -21,8 +21,8 @@ import pandas as pd
 import torch
 from mmengine.config import Config
 
-from gumbel.experiment import status
-from gumbel.experiment.paths import TrainingPaths
+from gumbel.jobs import status
+from gumbel.paths import TrainingPaths
 
 
 def train(paths: TrainingPaths, kill_after: float | None = None) -> float:

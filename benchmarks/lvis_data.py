@@ -21,10 +21,10 @@ import numpy as np
 from evaluation import SPLITS, _annotations, _image, measure
 
 from gumbel.analysis.object_distribution import object_distribution
-from gumbel.datasets import lvis
 from gumbel.datasets.annotations import URL_PREFIX
-from gumbel.datasets.lvis_checks import Rows, check_annotations, check_pictures
-from gumbel.experiment import manifest
+from gumbel.datasets.lvis_v1 import provide as lvis
+from gumbel.datasets.lvis_v1.checks import Rows, check_annotations, check_pictures
+from gumbel.jobs import manifest
 
 JOBS = {
     "sha256": "SHA-256",

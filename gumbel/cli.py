@@ -6,9 +6,9 @@ import traceback
 from pathlib import Path
 
 from gumbel import stages
-from gumbel.experiment import manifest
-from gumbel.experiment.files import write_json
-from gumbel.experiment.paths import CONFIGS, job_manifest
+from gumbel.jobs import manifest
+from gumbel.jobs.files import write_json
+from gumbel.paths import CONFIGS, job_manifest
 
 #: Options that name a file to write.
 OUTPUT_OPTIONS = ("output", "per_category", "bootstrap", "errors")

@@ -7,19 +7,19 @@ the right order. Heavy packages are imported by the stage that needs them.
 from argparse import Namespace
 
 from gumbel.experiment import matrix
-from gumbel.experiment.files import write_json
+from gumbel.jobs.files import write_json
 
 
 def data(options: Namespace) -> None:
     experiment = matrix.load(options.experiment)
     if options.dataset == "lvis":
-        from gumbel.datasets import lvis
+        from gumbel.datasets.lvis_v1 import provide as lvis
 
         if experiment.dataset != "lvis_v1":
             raise ValueError(f"expected dataset lvis_v1 in {options.experiment}, found {experiment.dataset}")
         lvis.provide(experiment.data_root, matrix.data(experiment), lvis.facts())
         return
-    from gumbel.datasets import mini
+    from gumbel.datasets.mini import generate as mini
 
     if experiment.mini is None:
         raise ValueError(f"expected a `mini` section in {options.experiment}, found none")
@@ -46,8 +46,8 @@ def subset(options: Namespace) -> None:
 def configs(options: Namespace) -> None:
     from gumbel.detection import recipe
     from gumbel.detection.compose import write_configs
-    from gumbel.experiment.files import write_json
-    from gumbel.experiment.paths import ExperimentPaths
+    from gumbel.jobs.files import write_json
+    from gumbel.paths import ExperimentPaths
 
     experiment = matrix.load(options.experiment)
     write_configs(experiment)
@@ -110,7 +110,7 @@ def evaluate(options: Namespace) -> None:
     from gumbel.evaluation.ground_truth import read_ground_truth
     from gumbel.evaluation.lvis_ap import collector_paused, score
     from gumbel.evaluation.predictions import read_predictions
-    from gumbel.experiment.files import atomic_path
+    from gumbel.jobs.files import atomic_path
 
     with collector_paused():
         read = read_ground_truth(options.annotations), read_predictions(options.predictions)
@@ -149,7 +149,7 @@ def weight_norms(options: Namespace) -> None:
     import pandas as pd
 
     from gumbel.analysis.weight_norms import norm_statistics, weight_norms
-    from gumbel.experiment.files import atomic_path
+    from gumbel.jobs.files import atomic_path
 
     table = weight_norms(options.checkpoint, options.annotations)
     if options.output:
@@ -170,8 +170,8 @@ def object_distribution(options: Namespace) -> None:
 
 
 def collect(options: Namespace) -> None:
-    from gumbel.experiment.files import atomic_path
-    from gumbel.report.collect import collect
+    from gumbel.jobs.files import atomic_path
+    from gumbel.report.summary.collect import collect
 
     table = collect(matrix.load(options.experiment))
     with atomic_path(options.output) as temporary:
@@ -179,14 +179,14 @@ def collect(options: Namespace) -> None:
 
 
 def report(options: Namespace) -> None:
-    from gumbel.report.page import render
+    from gumbel.report.page.render import render
 
     render(matrix.load(options.experiment), options.output)
 
 
 def status(options: Namespace) -> None:
-    from gumbel.report.progress_page import write_page
-    from gumbel.report.progress_table import show
+    from gumbel.monitor.page import write_page
+    from gumbel.monitor.table import show
 
     experiment = matrix.load(options.experiment)
     if options.html:
@@ -198,8 +198,8 @@ def status(options: Namespace) -> None:
 def headline(options: Namespace) -> None:
     import pandas as pd
 
-    from gumbel.experiment.paths import ExperimentPaths
-    from gumbel.report.collect import headline_table
+    from gumbel.paths import ExperimentPaths
+    from gumbel.report.summary.collect import headline_table
 
     summary = ExperimentPaths(matrix.load(options.experiment).name).summary
     if not summary.exists():
@@ -208,7 +208,7 @@ def headline(options: Namespace) -> None:
 
 
 def head_only_order(options: Namespace) -> None:
-    from gumbel.experiment.files import atomic_path
+    from gumbel.jobs.files import atomic_path
     from gumbel.report.head_only import as_text, figures
 
     experiment = matrix.load(options.experiment)

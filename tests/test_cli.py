@@ -11,7 +11,7 @@ import yaml
 
 from gumbel.cli import _parser, main
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS, OUTPUTS
+from gumbel.paths import CONFIGS, OUTPUTS
 
 IMAGE = {"id": 1, "height": 8, "width": 8, "neg_category_ids": [], "not_exhaustive_category_ids": []}
 STAGES = sorted(_parser()._subparsers._group_actions[0].choices)

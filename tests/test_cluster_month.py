@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 
 SCRIPT = REPOSITORY / "benchmarks" / "cluster_month.py"
 spec = importlib.util.spec_from_file_location("benchmarks_cluster_month", SCRIPT)

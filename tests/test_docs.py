@@ -7,9 +7,9 @@ import tomllib
 
 import pytest
 
+from docs import reference
 from gumbel.cli import _parser
-from gumbel.experiment import reference
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
@@ -21,7 +21,7 @@ def test_reference_pages_are_what_the_code_generates(name):
     diff = list(
         difflib.unified_diff(written, reference.PAGES[name]().splitlines(), f"docs/{name}", "code", lineterm="")
     )
-    assert not diff, "\n".join([*diff, "python -m gumbel.experiment.reference writes the page anew"])
+    assert not diff, "\n".join([*diff, "python -m docs.reference writes the page anew"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from gumbel.experiment import manifest
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.jobs import manifest
+from gumbel.paths import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 CONDA = yaml.safe_load((REPOSITORY / "environment.yml").read_text())

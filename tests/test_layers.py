@@ -9,19 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 
 #: From the top down.
 LAYERS = (
     "cli",
     "stages",
     "report",
+    "monitor",
     "analysis",
     "preflight",
     "detection",
     "evaluation",
+    "words",
     "datasets",
     "experiment",
+    "jobs",
+    "paths",
     "activations",
     "functional",
 )
@@ -40,7 +44,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def layer(path: Path) -> str:
-    """`gumbel/report/page.py` belongs to report, `gumbel/cli.py` to cli."""
+    """`gumbel/report/page/render.py` belongs to report, `gumbel/cli.py` to cli."""
     return path.relative_to(REPOSITORY / "gumbel").parts[0].removesuffix(".py")
 
 

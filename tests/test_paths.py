@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gumbel.experiment import paths
+from gumbel import paths
 
 CELL = paths.ExperimentPaths("{experiment}").cell("{architecture}", "{activation}", "{seed}")
 HEAD_ONLY = paths.ExperimentPaths("{experiment}").head_only("{architecture}", "{activation}", "{seed}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gumbel.datasets.json_stream import stream_lists
-from gumbel.experiment.files import atomic_path
+from gumbel.jobs.files import atomic_path
 
 Distribution = dict[str, np.ndarray]
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from gumbel.datasets.pictures import Thing
+from gumbel.datasets.mini.pictures import Thing
 
 #: The prefix that mmdet's LVISV1Dataset strips to find a file.
 URL_PREFIX = "http://images.cocodataset.org/"

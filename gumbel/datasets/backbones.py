@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from gumbel import paths
 from gumbel.datasets.download import PATIENCE, Download, Patience, fetch
-from gumbel.experiment import paths
 
 
 class Backbone(Download):

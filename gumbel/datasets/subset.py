@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gumbel.datasets.json_stream import stream_lists
-from gumbel.experiment.files import atomic_path
+from gumbel.jobs.files import atomic_path
 
 
 def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str, int]:

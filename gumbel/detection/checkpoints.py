@@ -10,8 +10,8 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from torch import Tensor, nn
 
-from gumbel.experiment.files import atomic_path
-from gumbel.experiment.terminal import say
+from gumbel.jobs.files import atomic_path
+from gumbel.jobs.terminal import say
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

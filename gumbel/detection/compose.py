@@ -16,9 +16,9 @@ from gumbel import activations
 from gumbel.datasets import backbones
 from gumbel.detection.options import SCALARS_EVERY, visualizer
 from gumbel.experiment import matrix
-from gumbel.experiment.files import atomic_path
-from gumbel.experiment.paths import CONFIGS, DataPaths, ExperimentPaths, TrainingPaths
 from gumbel.experiment.schema import Experiment, Gol, Training, Widths
+from gumbel.jobs.files import atomic_path
+from gumbel.paths import CONFIGS, DataPaths, ExperimentPaths, TrainingPaths
 
 CUSTOM_IMPORTS = [
     "gumbel.detection.losses",

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from gumbel.detection.checkpoints import load_checkpoint, save_weights, weights_of
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.predict import build_model
-from gumbel.experiment import manifest, status
-from gumbel.experiment.files import atomic_path, write_json
-from gumbel.experiment.paths import TrainingPaths
+from gumbel.jobs import manifest, status
+from gumbel.jobs.files import atomic_path, write_json
+from gumbel.paths import TrainingPaths
 
 #: mmdet 2.x and 3.x give the layers of these detectors the same names: its 3.3.0 model zoo serves the files of 2.x. Not
 #: weights of the model are what an older ``DetDataPreprocessor`` stored, 2.x's running averages (it puts the values

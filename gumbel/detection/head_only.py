@@ -27,9 +27,9 @@ from gumbel.detection.checkpoints import load_weights, save_weights
 from gumbel.detection.loop import BATCH, seed_generators
 from gumbel.detection.losses import classification_heads, classification_losses
 from gumbel.detection.predict import build_model
-from gumbel.experiment import manifest
-from gumbel.experiment.files import atomic_path, write_json
-from gumbel.experiment.paths import TrainingPaths
+from gumbel.jobs import manifest
+from gumbel.jobs.files import atomic_path, write_json
+from gumbel.paths import TrainingPaths
 
 #: Of an optimiser's configuration, what a single layer in full precision needs.
 _OPTIMISER = ("optimizer", "clip_grad", "accumulative_counts")

@@ -13,12 +13,12 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
 from gumbel.detection.checkpoints import adapt, checkpoints, load_weights, save_weights
-from gumbel.experiment import interruption, status
-from gumbel.experiment.attempts import Attempts
-from gumbel.experiment.files import atomic_path
-from gumbel.experiment.lock import Claim
-from gumbel.experiment.paths import CellPaths
-from gumbel.experiment.terminal import say
+from gumbel.jobs import signals, status
+from gumbel.jobs.attempts import Attempts
+from gumbel.jobs.files import atomic_path
+from gumbel.jobs.lock import Claim
+from gumbel.jobs.terminal import say
+from gumbel.paths import CellPaths
 
 
 def unwrapped(model: Any) -> Any:
@@ -187,7 +187,7 @@ class ResumeHook(Hook):
         last = done == runner.max_iters
         if done % window and not last:
             return
-        stop = _any_process(interruption.received() is not None)
+        stop = _any_process(signals.received() is not None)
         due = done // self.interval > (done - window) // self.interval
         if due or stop or last:
             self._save(runner, done)

@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 
-from gumbel.experiment.paths import TrainingPaths
 from gumbel.experiment.schema import Experiment
+from gumbel.paths import TrainingPaths
 
 #: Iterations between two points of the training curves that trackers show.
 SCALARS_EVERY = 10

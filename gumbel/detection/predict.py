@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from gumbel.detection.checkpoints import load_weights
 from gumbel.detection.losses import classification_losses, set_scoring
 from gumbel.evaluation.predictions import PredictionWriter
-from gumbel.experiment import manifest
+from gumbel.jobs import manifest
 
 
 def predict(config_path: Path, checkpoint: Path, split: str, scoring: str, output: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from gumbel.experiment import interruption
+from gumbel.jobs import signals
 
 _GO = "go"
 #: Longest wait for another process in a collective: above the longest difference between two processes' loading.
@@ -49,8 +49,8 @@ class Processes:
             SystemExit: a signal asked this process to stop.
         """
         while not self._store.check([_GO]):
-            if received := interruption.received():
-                raise SystemExit(interruption.exit_code(received))
+            if received := signals.received():
+                raise SystemExit(signals.exit_code(received))
             time.sleep(0.2)
         return self._store.get(_GO).decode()
 

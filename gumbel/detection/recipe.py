@@ -19,8 +19,8 @@ from pydantic import ConfigDict as ModelConfig
 
 from gumbel.detection.compose import box_heads, cell_config, infrequent, mask_heads, roi_extractors, train_dataset
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS
 from gumbel.experiment.schema import Experiment
+from gumbel.paths import CONFIGS
 
 PAPER = CONFIGS / "paper"
 

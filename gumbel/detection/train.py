@@ -21,12 +21,13 @@ from gumbel.detection.hooks import HistoryHook, ReportHook, unwrapped
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.options import check_launch, resolved, use_tracking_server
 from gumbel.detection.processes import Processes
-from gumbel.experiment import interruption, manifest, retraining, status
-from gumbel.experiment.attempts import Attempts
-from gumbel.experiment.files import atomic_path, write_json
-from gumbel.experiment.lock import Claim, LostClaimError, claim
-from gumbel.experiment.paths import CellPaths, TrainingPaths
-from gumbel.experiment.terminal import say
+from gumbel.experiment import dependencies
+from gumbel.jobs import manifest, signals, status
+from gumbel.jobs.attempts import Attempts
+from gumbel.jobs.files import atomic_path, write_json
+from gumbel.jobs.lock import Claim, LostClaimError, claim
+from gumbel.jobs.terminal import say
+from gumbel.paths import CellPaths, TrainingPaths
 
 #: What a configuration says beside what decides the weights; of the data loader, how its processes work.
 _WITHOUT_EFFECT = (
@@ -62,7 +63,7 @@ def train(config_path: Path, wait: bool = False) -> None:
     """
     config = Config.fromfile(config_path)
     paths = TrainingPaths(config_path.parent)
-    with interruption.heeded():
+    with signals.heeded():
         processes = Processes()
         check_launch(config, processes.number)
         with _claimed(paths, wait) if processes.rank == 0 else nullcontext() as held:
@@ -83,8 +84,8 @@ def _claimed(paths: TrainingPaths, wait: bool) -> Iterator[Claim]:
 
     def poll(pid: int, host: str) -> None:
         nonlocal told
-        if received := interruption.received():
-            raise SystemExit(interruption.exit_code(received))
+        if received := signals.received():
+            raise SystemExit(signals.exit_code(received))
         if time.monotonic() - told >= 60:
             told = time.monotonic()
             say(f"{paths.root}: waits for {_holder(paths, pid, host)}")
@@ -147,7 +148,7 @@ class Training:
             self._say_stopped(runner.max_iters) if stopped else self._finish(runner)
         self.processes.leave()
         if stopped:
-            raise SystemExit(interruption.exit_code(interruption.received() or interruption.SIGNALS[0]))
+            raise SystemExit(signals.exit_code(signals.received() or signals.SIGNALS[0]))
 
     def _prepare(self) -> dict[str, Any]:
         """Find out where to begin, and note that this attempt does; what the other processes must know of it."""
@@ -256,7 +257,7 @@ class Training:
             os.utime(target)  # newer than every input, as Snakemake wants it
 
     def _say_stopped(self, iterations: int) -> None:
-        received = interruption.received()
+        received = signals.received()
         message = f"stopped by {received.name if received else 'a signal to another process'}"
         self.report.report("interrupted", iterations, message)
         say(f"{self.paths.root} {message}; the same command goes on with it")
@@ -281,7 +282,7 @@ def _fingerprint(config: Config, inputs: dict[Path, str], processes: int) -> str
     """Digest of all that decides a training's result."""
     decisive = {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT}
     decisive["train_dataloader"] = {key: value for key, value in config.train_dataloader.items() if key not in _LOADING}
-    code = retraining.code(config.cell.activation)
+    code = dependencies.code(config.cell.activation)
     parts = [Config(decisive).pretty_text, *code, *inputs.values(), torch.__version__, str(processes)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -18,7 +18,7 @@ from scipy.stats import norm, t
 
 from gumbel.evaluation.matches import Matches
 from gumbel.evaluation.weighted_ap import Figures, weighted_figures
-from gumbel.experiment.files import atomic_path
+from gumbel.jobs.files import atomic_path
 
 GROUPS = 200
 

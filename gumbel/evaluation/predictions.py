@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gumbel.experiment.files import atomic_path
+from gumbel.jobs.files import atomic_path
 
 BOX = ("x", "y", "width", "height")
 

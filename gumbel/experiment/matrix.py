@@ -10,8 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from gumbel import activations
-from gumbel.experiment.paths import CONFIGS, DATA, CellPaths, DataPaths, ExperimentPaths
 from gumbel.experiment.schema import Architecture, Experiment
+from gumbel.paths import CONFIGS, DATA, CellPaths, DataPaths, ExperimentPaths
 
 #: Splits of the embedded data.
 MINI_SPLITS = ("train", "val", "val_uniform", "warm_start")

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 
-from gumbel.datasets import backbones, lvis
+from gumbel.datasets import backbones
+from gumbel.datasets.lvis_v1 import provide as lvis
 from gumbel.experiment import matrix
-from gumbel.experiment.manifest import sha256
-from gumbel.experiment.paths import REPOSITORY, ExperimentPaths
 from gumbel.experiment.schema import Experiment
+from gumbel.jobs.manifest import sha256
+from gumbel.paths import REPOSITORY, ExperimentPaths
 
 #: Packages whose version decides a training's result, or whether it runs at all.
 DECISIVE = (

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from gumbel.experiment import matrix
-from gumbel.experiment.files import write_json
 from gumbel.experiment.schema import Experiment
+from gumbel.jobs.files import write_json
 from gumbel.preflight import checks
 from gumbel.preflight.cells import PASSES, SUSTAINED, Cost, Trial, examine, trial
 from gumbel.preflight.checks import Check

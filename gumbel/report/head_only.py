@@ -10,9 +10,9 @@ import pandas as pd
 
 from gumbel.analysis.weight_norms import rank_correlation
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CellPaths, ExperimentPaths
 from gumbel.experiment.schema import Experiment
-from gumbel.report.words import architecture_name, percent
+from gumbel.paths import CellPaths, ExperimentPaths
+from gumbel.words import architecture_name, percent
 
 METRICS = ("AP", "APr", "APc", "APf")
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from gumbel.experiment import matrix, status
-from gumbel.experiment.files import write_json
-from gumbel.experiment.paths import ExperimentPaths
+from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
-from gumbel.report.collect import collect
-from gumbel.report.page import render
-from gumbel.report.progress_page import write_page
+from gumbel.jobs import status
+from gumbel.jobs.files import write_json
+from gumbel.monitor.page import write_page
+from gumbel.paths import ExperimentPaths
+from gumbel.report.page.render import render
+from gumbel.report.summary.collect import collect
 from tests.report import fixtures
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

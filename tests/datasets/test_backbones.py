@@ -7,7 +7,7 @@ import pytest
 
 from gumbel.datasets import backbones
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS
+from gumbel.paths import CONFIGS
 from tests.datasets.server import HASTE, serve
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")

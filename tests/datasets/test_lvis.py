@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from gumbel.datasets import lvis
 from gumbel.datasets.download import Patience
-from gumbel.experiment.paths import REPOSITORY, DataPaths
+from gumbel.datasets.lvis_v1 import provide as lvis
+from gumbel.paths import REPOSITORY, DataPaths
 from tests.datasets.server import HASTE, IMPATIENT, Server, serve
 
 ROWS = [

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from gumbel.datasets import longtail, mini, scenes
 from gumbel.datasets.annotations import polygons
-from gumbel.datasets.pictures import LVIS_CATEGORIES, PICTURES, cut_out, things
+from gumbel.datasets.mini import generate as mini
+from gumbel.datasets.mini import longtail, scenes
+from gumbel.datasets.mini.pictures import LVIS_CATEGORIES, PICTURES, cut_out, things
 from gumbel.experiment.schema import MiniData
 
 SMALL = MiniData(

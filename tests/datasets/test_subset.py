@@ -9,7 +9,7 @@ import pytest
 from gumbel.datasets.annotations import frequency
 from gumbel.datasets.subset import choose, rank, write_subset
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS
+from gumbel.paths import CONFIGS
 
 PER_CATEGORY = 101
 

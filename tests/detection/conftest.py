@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.logging import MMLogger
 
-from gumbel.datasets import mini
+from gumbel.datasets.mini import generate as mini
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 

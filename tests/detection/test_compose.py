@@ -28,7 +28,7 @@ from gumbel.detection.compose import (
 )
 from gumbel.detection.losses import classification_losses
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS
+from gumbel.paths import CONFIGS
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")
 MINI = matrix.load(CONFIGS / "experiments" / "mini.yaml")

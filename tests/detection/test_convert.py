@@ -14,8 +14,9 @@ from gumbel.detection.checkpoints import load_weights
 from gumbel.detection.compose import cell_config, write_configs
 from gumbel.detection.convert import convert, fit
 from gumbel.detection.predict import build_model
-from gumbel.experiment import manifest, matrix, status
-from gumbel.experiment.paths import ExperimentPaths
+from gumbel.experiment import matrix
+from gumbel.jobs import manifest, status
+from gumbel.paths import ExperimentPaths
 from tests.detection.conftest import TINY
 
 CATEGORIES, BASE, FPN, FC = 9, 8, 16, 32  # the widths of TINY

@@ -18,7 +18,7 @@ from gumbel.detection.loop import BATCH, seed_generators
 from gumbel.detection.losses import classification_heads
 from gumbel.detection.predict import build_model, predict
 from gumbel.evaluation.predictions import read_predictions
-from gumbel.experiment.paths import CellPaths, ExperimentPaths
+from gumbel.paths import CellPaths, ExperimentPaths
 
 FILES = ExperimentPaths("tiny")
 ARCHITECTURES = ["mask_rcnn_r50", "cascade_r101", "htc_r101"]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gumbel.detection.hooks import HistoryHook, SnapshotHook
-from gumbel.experiment.attempts import Attempts, read
-from gumbel.experiment.paths import CellPaths
+from gumbel.jobs.attempts import Attempts, read
+from gumbel.paths import CellPaths
 
 
 def train_on(losses: list[float], **options: float) -> HistoryHook:
@@ -69,7 +69,7 @@ def test_snapshots_hold_the_weights_after_the_last_whole_step_of_their_share(tmp
 
 def test_an_attempt_that_was_killed_counts_until_its_last_sign_of_life(tmp_path, monkeypatch):
     clock = iter([100.0, 107.0, 200.0, 203.0, 204.0])
-    monkeypatch.setattr("gumbel.experiment.attempts.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("gumbel.jobs.attempts.time.monotonic", lambda: next(clock))
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     killed = Attempts(tmp_path / "attempts.json", first=0, processes=2, gpu="A")
     killed.write(30)

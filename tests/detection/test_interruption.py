@@ -15,8 +15,8 @@ import torch
 from mmengine.config import Config
 
 from gumbel.detection.compose import write_configs
-from gumbel.experiment import status
-from gumbel.experiment.paths import ExperimentPaths, TrainingPaths
+from gumbel.jobs import status
+from gumbel.paths import ExperimentPaths, TrainingPaths
 
 ITERATIONS = 15  # not a multiple of the accumulated iterations, so that the last step gathers fewer
 ACCUMULATION = 2

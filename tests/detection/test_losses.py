@@ -12,7 +12,7 @@ from gumbel import activations
 from gumbel.detection.compose import box_heads, cell_config
 from gumbel.detection.losses import ActivationLoss, classification_losses, set_scoring
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS
+from gumbel.paths import CONFIGS
 
 CUSTOM = [name for name in activations.names() if name != "softmax"]
 

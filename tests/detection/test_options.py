@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from gumbel.detection import options
 from gumbel.detection.compose import cell_config, train_dataset, warm_start_config
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS, TrainingPaths
 from gumbel.experiment.schema import Experiment
+from gumbel.paths import CONFIGS, TrainingPaths
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")
 MINI = matrix.load(CONFIGS / "experiments" / "mini.yaml")

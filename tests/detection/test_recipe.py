@@ -13,8 +13,8 @@ from gumbel.cli import main
 from gumbel.detection import recipe
 from gumbel.detection.compose import cell_config
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS
 from gumbel.experiment.schema import Recipe
+from gumbel.paths import CONFIGS
 
 EXPERIMENTS = {path.stem: matrix.load(path) for path in sorted((CONFIGS / "experiments").glob("*.yaml"))}
 LVIS = EXPERIMENTS["lvis"]

@@ -17,8 +17,8 @@ import torch
 
 from gumbel.detection.compose import write_configs
 from gumbel.detection.loop import seed_generators
-from gumbel.experiment import status
-from gumbel.experiment.paths import ExperimentPaths
+from gumbel.jobs import status
+from gumbel.paths import ExperimentPaths
 
 ITERATIONS = 8
 CLASSIFIER = "roi_head.bbox_head.fc_cls.weight"

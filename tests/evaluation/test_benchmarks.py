@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 
 
 def last_line(*command: str) -> dict:

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS
 from gumbel.experiment.schema import Experiment, Section
+from gumbel.paths import CONFIGS
 
 EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))
 

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from gumbel.detection.compose import box_heads, cell_config
 from gumbel.detection.losses import ActivationLoss
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import CONFIGS
+from gumbel.paths import CONFIGS
 from gumbel.preflight import cells, doctor
 from gumbel.preflight.checks import Check
 

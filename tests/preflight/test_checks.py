@@ -9,9 +9,9 @@ import torch
 
 from gumbel.datasets import backbones
 from gumbel.experiment import matrix
-from gumbel.experiment.files import write_json
-from gumbel.experiment.manifest import sha256
-from gumbel.experiment.paths import CONFIGS
+from gumbel.jobs.files import write_json
+from gumbel.jobs.manifest import sha256
+from gumbel.paths import CONFIGS
 from gumbel.preflight import checks
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")

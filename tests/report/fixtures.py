@@ -12,10 +12,11 @@ from gumbel.analysis import errors, object_distribution
 from gumbel.datasets.annotations import URL_PREFIX
 from gumbel.evaluation import bootstrap
 from gumbel.evaluation.predictions import PredictionWriter
-from gumbel.experiment import matrix, status
-from gumbel.experiment.files import atomic_path, write_json
-from gumbel.experiment.paths import CellPaths, ExperimentPaths
+from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
+from gumbel.jobs import status
+from gumbel.jobs.files import atomic_path, write_json
+from gumbel.paths import CellPaths, ExperimentPaths
 
 ARCHITECTURES = ["mask_rcnn_r50", "mask_rcnn_r101", "mask_rcnn_x101", "cascade_r101", "htc_r101"]
 NAMES = ["banana", "teddy_bear", "mug", "clock", "kite", "<b>lamp</b>", "pigeon", "shoe", "zebra"]

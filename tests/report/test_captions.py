@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import jinja2
 import pytest
 
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 from tests.report import fixtures
 
 CAPTIONS = sorted((REPOSITORY / "reports/captions").glob("*.rst"))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gumbel import functional
-from gumbel.report.claims import Claim, Verdict, decide, gradient_error, judge, load_claims
-from gumbel.report.collect import COLUMNS
+from gumbel.report.summary.collect import COLUMNS
+from gumbel.report.verdicts.claims import Claim, Verdict, decide, gradient_error, judge, load_claims
 from tests.report.fixtures import make_experiment
 
 CLAIMS = {claim.id: claim for claim in load_claims()}

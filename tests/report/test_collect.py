@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gumbel.experiment import matrix, status
-from gumbel.experiment.paths import CellPaths, ExperimentPaths
+from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
-from gumbel.report.collect import COLUMNS, collect, headline_table
+from gumbel.jobs import status
+from gumbel.paths import CellPaths, ExperimentPaths
+from gumbel.report.summary.collect import COLUMNS, collect, headline_table
 from tests.report import fixtures
 
 Built = tuple[Path, Experiment]

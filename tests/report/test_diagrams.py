@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gumbel.analysis import errors
-from gumbel.report import diagrams
+from gumbel.report.drawing import diagrams
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from gumbel.experiment.paths import REPOSITORY, ExperimentPaths
-from gumbel.report import exports
-from gumbel.report.collect import collect
-from gumbel.report.page import render
+from gumbel.paths import REPOSITORY, ExperimentPaths
+from gumbel.report.exports import write as exports
+from gumbel.report.page.render import render
+from gumbel.report.summary.collect import collect
 from tests.report import fixtures
 
 SCHEMA = json.loads((REPOSITORY / "reports/results.schema.json").read_text())

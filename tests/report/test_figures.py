@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gumbel.report import figures
+from gumbel.report.drawing import figures
 
 BOUNDS = {"low": [np.nan], "high": [np.nan]}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from gumbel.experiment import matrix
-from gumbel.experiment.paths import ExperimentPaths
+from gumbel.paths import ExperimentPaths
 from gumbel.report.head_only import agreement, as_text, figures
 from tests.report.fixtures import make_experiment
 

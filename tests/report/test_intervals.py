@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from gumbel.evaluation import bootstrap
-from gumbel.experiment.paths import REPOSITORY
 from gumbel.experiment.schema import Experiment
-from gumbel.report import intervals
-from gumbel.report.claims import decide, load_claims
-from gumbel.report.collect import collect
-from gumbel.report.words import SIMULATED
+from gumbel.paths import REPOSITORY
+from gumbel.report.summary import intervals
+from gumbel.report.summary.collect import collect
+from gumbel.report.verdicts.claims import decide, load_claims
+from gumbel.words import SIMULATED
 from tests.report import fixtures
 
 Built = tuple[Path, Experiment]

@@ -10,13 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gumbel.experiment import matrix, status
-from gumbel.experiment.paths import REPOSITORY, ExperimentPaths
+from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
-from gumbel.report.collect import collect
-from gumbel.report.deviations import deviations
-from gumbel.report.page import render
-from gumbel.report.provenance import commit, facts
+from gumbel.jobs import status
+from gumbel.paths import REPOSITORY, ExperimentPaths
+from gumbel.report.page.deviations import deviations
+from gumbel.report.page.provenance import commit, facts
+from gumbel.report.page.render import render
+from gumbel.report.summary.collect import collect
 from tests.report import fixtures
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from gumbel.experiment.paths import CONFIGS, REPOSITORY
-from gumbel.report.claims import load_claims
-from gumbel.report.words import ARCHITECTURES
+from gumbel.paths import CONFIGS, REPOSITORY
+from gumbel.report.verdicts.claims import load_claims
+from gumbel.words import ARCHITECTURES
 
 PAPER = CONFIGS / "paper"
 BACKBONES = {

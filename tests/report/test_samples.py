@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from gumbel.report import samples
-from gumbel.report.samples import draw_samples, rarest_first
+from gumbel.report.drawing import samples
+from gumbel.report.drawing.samples import draw_samples, rarest_first
 from tests.report import fixtures
 
 

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
 TESTS = Path(__file__).with_name("test_faults.py")

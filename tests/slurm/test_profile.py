@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yte
 
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 from tests.slurm.workspace import ITERATIONS, JOBS, Workspace
 
 PROFILES = REPOSITORY / "workflow" / "profiles"

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from gumbel.experiment.matrix import Cell
-from gumbel.experiment.paths import CellPaths, ExperimentPaths
+from gumbel.paths import CellPaths, ExperimentPaths
 from tests.detection.conftest import TINY
 from tests.slurm.cluster import PATIENCE, Cluster, wait_for
 from tests.workflow.checkout import new_checkout

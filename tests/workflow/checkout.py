@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 
 _NOT_COPIED = shutil.ignore_patterns(
     ".*", "data", "results", "summary.html", "progress.html", "exports", "__pycache__", "*.egg-info", "build"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.paths import REPOSITORY
 from tests.detection.conftest import TINY
 
 Run = Callable[..., subprocess.CompletedProcess]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gumbel.experiment.paths import CONFIGS, REPOSITORY, ExperimentPaths
+from gumbel.paths import CONFIGS, REPOSITORY, ExperimentPaths
 
 FILES = ExperimentPaths("tiny")
 CELLS = [("mask_rcnn_r50", name) for name in ("sigmoid", "gumbel")]

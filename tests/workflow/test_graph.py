@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from gumbel.experiment.paths import CONFIGS, REPOSITORY
+from gumbel.paths import CONFIGS, REPOSITORY
 
 
 def jobs(output: str) -> dict[str, int]:

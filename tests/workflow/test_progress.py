@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from gumbel.experiment import matrix, status
-from gumbel.experiment.paths import ExperimentPaths
+from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
+from gumbel.jobs import status
+from gumbel.paths import ExperimentPaths
 from tests.report import fixtures
 from tests.workflow.test_graph import jobs
 

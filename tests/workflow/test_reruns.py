@@ -11,9 +11,9 @@ import yaml
 
 from gumbel.cli import OUTPUT_OPTIONS
 from gumbel.detection.compose import CUSTOM_IMPORTS
-from gumbel.experiment import matrix, retraining
-from gumbel.experiment.paths import REPOSITORY
+from gumbel.experiment import dependencies, matrix
 from gumbel.experiment.schema import Experiment
+from gumbel.paths import REPOSITORY
 from tests.detection.conftest import TINY
 from tests.workflow.checkout import new_checkout
 
@@ -148,19 +148,19 @@ def _all_cells() -> list[str]:
 
 
 def test_the_recipe_starts_from_every_module_that_a_configuration_loads():
-    assert {f"gumbel.detection.{name}" for name in retraining.ROOTS} >= set(CUSTOM_IMPORTS)
+    assert {f"gumbel.detection.{name}" for name in dependencies.ROOTS} >= set(CUSTOM_IMPORTS)
 
 
 def test_harmless_keys_exist_and_every_other_key_is_part_of_the_recipe():
     tiny = matrix.parse(TINY)
     keys = set(Experiment.model_fields)
-    assert keys >= retraining.HARMLESS
-    parameters = retraining.cell_parameters(tiny)
+    assert keys >= dependencies.HARMLESS
+    parameters = dependencies.cell_parameters(tiny)
     named = {name.removeprefix("setting_") for name in parameters if name.startswith("setting_")}
-    assert named == keys - retraining.HARMLESS - {"classifier", "variant", "training", "cells"}
+    assert named == keys - dependencies.HARMLESS - {"classifier", "variant", "training", "cells"}
     # These concern a cell's own settings
     assert parameters["classifier"](_Cell("softmax")) != parameters["classifier"](_Cell("gumbel"))
-    changed = retraining.cell_parameters(_with(tiny, cells={"mask_rcnn_r50/gumbel": {"warmup": 7}}))
+    changed = dependencies.cell_parameters(_with(tiny, cells={"mask_rcnn_r50/gumbel": {"warmup": 7}}))
     assert changed["training"](_Cell("gumbel")) != parameters["training"](_Cell("gumbel"))
     assert changed["training"](_Cell("softmax")) == parameters["training"](_Cell("softmax"))
 

@@ -74,7 +74,7 @@ if EXPERIMENT.warm_start:
         resources:
             launcher="python",
         params:
-            **retraining.warm_start_parameters(EXPERIMENT),
+            **dependencies.warm_start_parameters(EXPERIMENT),
         shell:
             TRAIN
 
@@ -107,6 +107,6 @@ rule train:
     resources:
         launcher="python",
     params:
-        **retraining.cell_parameters(EXPERIMENT),
+        **dependencies.cell_parameters(EXPERIMENT),
     shell:
         TRAIN

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from gumbel.experiment.files import atomic_path
+from gumbel.jobs.files import atomic_path
 
 with atomic_path(Path(snakemake.output[0])) as temporary:  # noqa: F821 - given by Snakemake
     temporary.write_text(yaml.safe_dump(snakemake.params.experiment, sort_keys=False))  # noqa: F821

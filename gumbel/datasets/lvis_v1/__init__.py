@@ -1,0 +1,1 @@
+"""LVIS v1: found, downloaded, verified."""

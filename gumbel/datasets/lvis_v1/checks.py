@@ -1,0 +1,122 @@
+"""Whether annotations and pictures are LVIS v1's, whole and uncut."""
+
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gumbel.datasets.annotations import URL_PREFIX
+from gumbel.datasets.json_stream import stream_lists
+from gumbel.jobs import manifest
+
+Rows = list[dict[str, str]]
+_IDENTITY = ("id", "name", "frequency")
+
+
+def check_annotations(
+    path: Path, images: int, annotations: int, categories: Rows, counted: bool
+) -> tuple[dict[str, Any], set[str]]:
+    """Compare an LVIS v1 file with its published counts and categories; the file is streamed.
+
+    ``counted``: whether the counts of ``categories``, which are the training split's, are this file's. Returns what was
+    seen (file, bytes, sha256, images, annotations, categories, frequencies) and the names of the pictures, as
+    ``train2017/000000000009.jpg``.
+
+    Raises:
+        ValueError: a count or a category differs, or the file is damaged.
+    """
+    pictures, found, image_ids, category_ids = _scan(path)
+    problems = list(_differences("images", images, len(pictures)))
+    problems += _differences("annotations", annotations, len(category_ids))
+    problems += _category_differences(categories, found)
+    if counted and not problems:
+        problems += _count_differences(categories, image_ids, category_ids)
+    if problems:
+        raise ValueError(
+            f"expected LVIS v1 as published in {path}; found a difference:\n  " + "\n  ".join(problems[:5]) + "\n"
+            "Remove the file to have it downloaded, or let data_root name a whole copy"
+        )
+    letters = Counter(row["frequency"] for row in found)
+    seen = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": manifest.sha256(path),
+        "images": len(pictures),
+        "annotations": len(category_ids),
+        "categories": len(found),
+        "frequencies": {letter: letters[letter] for letter in "rcf"},
+    }
+    return seen, pictures
+
+
+def _scan(path: Path) -> tuple[set[str], Rows, np.ndarray, np.ndarray]:
+    """Names of pictures, categories sorted by id, and image and category id of each annotation."""
+    pictures: set[str] = set()
+    found: Rows = []
+    image_ids, category_ids = array("q"), array("q")
+    try:
+        for key, entry in stream_lists(path):
+            if key == "annotations":
+                image_ids.append(entry["image_id"])
+                category_ids.append(entry["category_id"])
+            elif key == "images":
+                pictures.add(entry["coco_url"].removeprefix(URL_PREFIX))
+            elif key == "categories":
+                found.append({name: str(entry[name]) for name in _IDENTITY})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"expected LVIS v1 annotations in {path}, found an entry of `{key}` without {error}"
+        ) from error
+    found.sort(key=lambda row: int(row["id"]))
+    return pictures, found, np.array(image_ids, dtype=np.int64), np.array(category_ids, dtype=np.int64)
+
+
+def _differences(what: str, expected: Any, found: Any) -> Iterable[str]:
+    if expected != found:
+        yield f"expected {expected} {what}, found {found}"
+
+
+def _category_differences(expected: Rows, found: Rows) -> Iterable[str]:
+    yield from _differences("categories", len(expected), len(found))
+    for one, other in zip(expected, found, strict=False):
+        wanted = {name: one[name] for name in _IDENTITY}
+        if wanted != other:
+            yield f"expected category {wanted}, found {other}"
+
+
+def _count_differences(expected: Rows, image_ids: np.ndarray, category_ids: np.ndarray) -> Iterable[str]:
+    """Compare the instances of each category, and the images that show it."""
+    last = max(int(row["id"]) for row in expected)
+    pairs = np.unique(image_ids * (last + 1) + category_ids)
+    instances = np.bincount(category_ids, minlength=last + 1)
+    images = np.bincount(pairs % (last + 1), minlength=last + 1)
+    for row in expected:
+        yield from _differences(
+            f"annotations of {row['name']}", int(row["instance_count"]), int(instances[int(row["id"])])
+        )
+        yield from _differences(f"images with {row['name']}", int(row["image_count"]), int(images[int(row["id"])]))
+
+
+def check_pictures(named: Iterable[str], folders: Mapping[str, Path]) -> dict[str, int]:
+    """Look for every picture that annotations name; return how many there are in each folder.
+
+    Raises:
+        ValueError: pictures are missing or empty, as after an interrupted copy.
+    """
+    there = {
+        f"{member}/{entry.name}"
+        for member, folder in folders.items()
+        for entry in os.scandir(folder)
+        if entry.stat().st_size > 0
+    }
+    named = set(named)
+    if missing := sorted(named - there):
+        raise ValueError(
+            f"expected {len(named)} pictures in {', '.join(map(str, folders.values()))}; {len(missing)} are missing or "
+            f"empty, {missing[0]} for one. Complete the copy, or remove a folder to have it downloaded"
+        )
+    return {member: sum(name.startswith(f"{member}/") for name in named) for member in folders}

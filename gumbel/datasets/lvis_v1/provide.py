@@ -1,0 +1,193 @@
+"""LVIS v1: find a copy, download what it lacks, verify it, link it to where stages read. See ``docs/data.md``."""
+
+import csv
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from gumbel.datasets.download import PATIENCE, Download, Patience, fetch
+from gumbel.datasets.lvis_v1.checks import check_annotations, check_pictures
+from gumbel.datasets.unpack import unpack
+from gumbel.experiment.schema import Section
+from gumbel.jobs.files import atomic_path, write_json
+from gumbel.paths import CONFIGS, DataPaths
+
+#: Where copies keep annotations and pictures, below their root. Downloads go to the first place.
+ANNOTATIONS = (
+    "annotations/lvis_v1_{split}.json",
+    "lvis_v1_{split}.json",
+    "lvis/lvis_v1_{split}.json",
+    "lvis_v1/annotations/lvis_v1_{split}.json",
+    "annotations/{split}.json",
+    "{split}.json",
+)
+PICTURES = ("{folder}", "images/{folder}", "coco/{folder}", "coco/images/{folder}", "lvis_v1/{folder}")
+
+
+class Size(Section):
+    """How many images and annotations a split has."""
+
+    images: int
+    annotations: int
+
+
+class Archive(Download):
+    """A zip archive of ``files`` files, all of them in the folder ``member``, or of the one file ``member``."""
+
+    file: str
+    member: str
+    files: int
+    unpacked: int
+
+
+class Facts(Section):
+    """What a whole LVIS v1 is. ``categories`` are rows of configs/paper/lvis_v1_categories.csv."""
+
+    splits: dict[str, Size]
+    archives: list[Archive]
+    attribution: str
+    categories: list[dict[str, str]]
+
+
+def facts() -> Facts:
+    """LVIS v1 as published: configs/datasets/lvis_v1.yaml and the paper's categories."""
+    with (CONFIGS / "paper" / "lvis_v1_categories.csv").open(newline="") as file:
+        categories = list(csv.DictReader(file))
+    return Facts(categories=categories, **yaml.safe_load((CONFIGS / "datasets" / "lvis_v1.yaml").read_text()))
+
+
+def provide(root: Path, links: DataPaths, whole: Facts, patience: Patience = PATIENCE) -> None:
+    """Make ``links`` lead to a verified LVIS in ``root``; what ``root`` lacks is downloaded into it.
+
+    Raises:
+        ValueError: the copy is damaged or not LVIS v1, a download is another file, or there is too little space.
+        OSError: something is missing and cannot be downloaded.
+    """
+    found = _find(root, whole.archives)
+    if missing := [archive for archive in whole.archives if archive.member not in found]:
+        _download(root, missing, patience)
+        found = _find(root, whole.archives)
+    record = _verify(found, whole)
+    for archive in whole.archives:
+        split = _split(archive)
+        _link(links.annotations(split) if split else links.images / archive.member, found[archive.member])
+    with atomic_path(links.attribution) as temporary:
+        temporary.write_text(whole.attribution + "\n")
+    write_json(links.verified, record)
+
+
+def _split(archive: Archive) -> str | None:
+    """``train`` of lvis_v1_train.json; None for a folder of pictures."""
+    return archive.member.removeprefix("lvis_v1_").removesuffix(".json") if archive.member.endswith(".json") else None
+
+
+def _places(root: Path, archive: Archive) -> list[Path]:
+    split = _split(archive)
+    patterns = ANNOTATIONS if split else PICTURES
+    return [root / pattern.format(split=split, folder=archive.member) for pattern in patterns]
+
+
+def _find(root: Path, archives: Iterable[Archive]) -> dict[str, Path]:
+    """Where each member is, of those that are there."""
+    places = {archive.member: [place for place in _places(root, archive) if place.exists()] for archive in archives}
+    return {member: there[0] for member, there in places.items() if there}
+
+
+def _download(root: Path, archives: list[Archive], patience: Patience) -> None:
+    """Download and unpack ``archives``, side by side. What was complete before a failure is kept."""
+    folder = root / "downloads"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        lines = "".join(f"\n  {', '.join(map(str, _places(root, archive)))}" for archive in archives)
+        raise PermissionError(
+            f"expected one of each line{lines}\nfound none, and {root} cannot be written to, to download it. "
+            "Complete the copy, or let data_root name a folder of your own, with links to what there is"
+        )
+    _require_space(root, archives)
+    try:
+        with FileLock(folder / "lock", blocking=False):
+            _download_all(root, folder, archives, patience)
+    except Timeout:
+        raise ValueError(f"expected no other download into {root}, found one: wait for it to end") from None
+    (folder / "lock").unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _require_space(root: Path, archives: Iterable[Archive]) -> None:
+    """Archives and what they hold lie side by side until an archive is unpacked."""
+    needed = sum(archive.unpacked + (archive.bytes or 0) for archive in archives)
+    kept = sum(path.stat().st_size for path in (root / "downloads").iterdir())
+    free = shutil.disk_usage(root).free
+    if free < needed - kept:
+        raise ValueError(
+            f"expected {(needed - kept) / 1e9:.1f} GB of free space at {root}, found {free / 1e9:.1f} GB: "
+            "make room, or let data_root name a folder on another disk"
+        )
+
+
+def _download_all(root: Path, folder: Path, archives: list[Archive], patience: Patience) -> None:
+    stop = Event()
+
+    def bring(archive: Archive) -> None:
+        packed = folder / archive.file
+        fetch(archive, packed, patience, stop)
+        print(f"{archive.file}: verified, unpacking", flush=True)
+        unpack(packed, archive.member, archive.files, _places(root, archive)[0])
+        packed.unlink()
+
+    with ThreadPoolExecutor(len(archives)) as pool:
+        jobs = [pool.submit(bring, archive) for archive in archives]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        except BaseException:
+            stop.set()  # the others' parts stay on disk, for the next run to go on with
+            raise
+
+
+def _verify(found: dict[str, Path], whole: Facts) -> dict[str, Any]:
+    """Check annotations and pictures; return what was seen, as verified.json keeps it."""
+    record: dict[str, Any] = {"schema": 1, "annotations": {}, "pictures": {}}
+    named: set[str] = set()
+    for split, size in whole.splits.items():
+        path = found[f"lvis_v1_{split}.json"]
+        seen, pictures = check_annotations(path, size.images, size.annotations, whole.categories, split == "train")
+        record["annotations"][split] = seen
+        named |= pictures
+        groups = "/".join(str(number) for number in seen["frequencies"].values())
+        print(
+            f"{path}: {seen['images']} images, {seen['annotations']} annotations, "
+            f"{seen['categories']} categories, r/c/f {groups}",
+            flush=True,
+        )
+    folders = {member: path for member, path in found.items() if not member.endswith(".json")}
+    for member, number in check_pictures(named, folders).items():
+        record["pictures"][member] = {"folder": str(folders[member]), "needed": number}
+        print(f"{folders[member]}: all {number} pictures that the annotations name", flush=True)
+    return record
+
+
+def _link(place: Path, target: Path) -> None:
+    """A symbolic link at ``place``, relative where ``target`` is; none where they are the same."""
+    if place.absolute() == target.absolute():
+        return
+    if place.exists() and not place.is_symlink():
+        raise FileExistsError(f"expected at most a link at {place}, found data; move it, or make it the data_root")
+    relative = Path(os.path.relpath(target.absolute(), place.parent.absolute()))
+    with atomic_path(place) as temporary:
+        temporary.symlink_to(target if target.is_absolute() else relative)
+        # As old as the data: verifying again makes no result out of date
+        times = target.stat()
+        os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns), follow_symlinks=False)

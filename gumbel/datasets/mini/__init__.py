@@ -1,0 +1,1 @@
+"""The embedded data: scenes of OpenMoji pictures, annotated as LVIS v1 is."""

@@ -1,0 +1,1 @@
+"""What every job keeps: files written whole, locks, attempts, status, manifest, signals."""

@@ -1,0 +1,137 @@
+"""Where and how a job ran: written beside its result, on the machine that ran it."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gumbel.paths import REPOSITORY
+
+PACKAGES = (
+    "torch",
+    "mmcv",
+    "mmdet",
+    "mmengine",
+    "lvis",
+    "hotcoco",
+    "numba",
+    "numpy",
+    "opencv-python-headless",
+    "snakemake",
+)
+SLURM = (
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_JOB_PARTITION",
+    "SLURM_NODELIST",
+    "SLURM_RESTART_COUNT",
+)
+
+
+class Job:
+    """The record of a job, begun when it starts and read when it is done."""
+
+    def __init__(self) -> None:
+        self._started = now()
+        self._clock = time.monotonic()
+
+    def record(self, **facts: Any) -> dict[str, Any]:
+        """When, where and with what the job ran, its peak memory, and ``facts``."""
+        return {
+            "schema": 1,
+            "started": self._started,
+            "finished": now(),
+            "wall_seconds": time.monotonic() - self._clock,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "peak_gpu_memory_bytes": peak_gpu_memory_bytes(),
+            **environment(),
+            **facts,
+        }
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def place() -> dict[str, Any]:
+    """Which process on which host, and in which SLURM job: enough to find it, or its remains."""
+    return {"host": platform.node(), "pid": os.getpid(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
+
+
+def environment() -> dict[str, Any]:
+    """Host, processor, GPUs, versions and commit of the running process."""
+    return {
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "gpus": gpus(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+        "slurm": {key: value for key, value in os.environ.items() if key in SLURM},
+        "command": " ".join(sys.argv),
+    }
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def peak_gpu_memory_bytes() -> int | None:
+    """Largest memory that PyTorch reserved on a GPU of this process so far; None where it used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count()))
+
+
+def gpus() -> list[dict[str, str]]:
+    """Model, memory and driver of every GPU that the job can see, as ``nvidia-smi`` tells; none without it."""
+    columns = ("name", "memory.total", "driver_version")
+    command = ["nvidia-smi", f"--query-gpu={','.join(columns)}", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [dict(zip(columns, map(str.strip, line.split(",")), strict=True)) for line in lines]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _commit() -> str | None:
+    """Commit of the checkout, with ``-dirty`` where it was edited; None outside a checkout."""
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

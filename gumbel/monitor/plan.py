@@ -1,0 +1,92 @@
+"""What a dry run would cost: GPU-hours at stake, and finished trainings that it would do again.
+
+Snakemake logs every job that it plans, with resources and reason; a handler adds them up.
+"""
+
+import json
+import logging
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gumbel.paths import ExperimentPaths
+
+#: Rules that train.
+TRAININGS = ("warm_start", "train")
+
+
+class PlanHandler(logging.Handler):
+    """Adds up the jobs of a dry run and prints the sum below it.
+
+    Args:
+        experiment: name of the experiment, whose folder tells which trainings are finished.
+    """
+
+    def __init__(self, experiment: str):
+        super().__init__()
+        self.paths = ExperimentPaths(experiment)
+        self.jobs: Counter[str] = Counter()
+        self.gpu_hours: dict[str, float] = defaultdict(float)
+        self.thrown_away: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "rule_name") and hasattr(record, "reason"):
+            job: Any = record  # Snakemake adds what it says of a job
+            self.add(job.rule_name, job.wildcards, job.resources, job.reason)
+        elif record.getMessage().startswith("This was a dry-run"):
+            print(self.summary(), flush=True)
+
+    def add(self, rule: str, wildcards: Mapping[str, str], resources: Any, reason: str) -> None:
+        """Count a planned job."""
+        gpus = _gpus(resources)
+        if gpus:
+            self.jobs[rule] += 1
+            self.gpu_hours[rule] += gpus * resources.get("runtime", 0) / 60
+        if rule in TRAININGS:
+            self._add_finished(rule, wildcards, reason)
+
+    def _add_finished(self, rule: str, wildcards: Mapping[str, str], reason: str) -> None:
+        names = dict(wildcards)
+        files = self.paths.warm_start(**names) if rule == "warm_start" else self.paths.cell(**names)
+        if files.checkpoint.exists():
+            name = files.root.relative_to(self.paths.root)
+            self.thrown_away.append(f"{name} ({_hours(files.manifest)}): {_why(reason)}")
+
+    def summary(self) -> str:
+        """The lines below the dry run."""
+        lines = []
+        if self.jobs:
+            total = sum(self.gpu_hours.values())
+            jobs = ", ".join(f"{self.jobs[rule]} {rule} {self.gpu_hours[rule]:.0f}" for rule in self.jobs)
+            lines.append(
+                f"GPU-hours at stake, if every job of the first attempt ran to its limit: {total:.0f} ({jobs})"
+            )
+        if self.thrown_away:
+            lines.append("Finished trainings that would be done again, unless their recipe turns out the same:")
+            lines += [f"  {line}" for line in sorted(self.thrown_away)]
+        else:
+            lines.append("No finished training would be thrown away.")
+        return "\n".join(lines)
+
+
+def _gpus(resources: Any) -> int:
+    """GPUs of a job, asked for as ``gpu=2`` or as ``gres="gpu:2"``."""
+    gres = re.fullmatch(r"gpu:(?:\w+:)?(\d+)", str(resources.get("gres", "")))
+    return int(gres[1]) if gres else int(resources.get("gpu", 0))
+
+
+def _hours(manifest: Path) -> str:
+    """GPU-hours that a finished training took, as its manifest says."""
+    try:
+        record = json.loads(manifest.read_text())
+    except (OSError, ValueError):
+        return "hours unknown"
+    return f"{record['seconds'] * record['world_size'] / 3600:.2f} hours of computing"
+
+
+def _why(reason: str) -> str:
+    """Snakemake's reason in a line: what a parameter was and is, or which input is newer."""
+    found = re.search(r"before: (.*) now: (.*?) *$", reason)
+    return f"{found[1]} became {found[2]}" if found else reason

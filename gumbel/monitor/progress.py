@@ -1,0 +1,374 @@
+"""How far an experiment is: one line a training, read from the files that its jobs leave.
+
+Nothing is asked of Snakemake or SLURM, so it works on any host that sees the files, during a run and after it.
+"""
+
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gumbel.experiment import matrix
+from gumbel.experiment.schema import Experiment
+from gumbel.paths import CellPaths, ExperimentPaths, TrainingPaths
+from gumbel.words import activation_name, architecture_name, duration, percent
+
+#: A training reports every few seconds, and less often while it loads its data.
+STALE_SECONDS = 180.0
+#: A prediction of LVIS may be silent for as long as the cluster lets it run.
+SILENT_SECONDS = 4 * 3600.0
+
+State = Literal["running", "stalled?", "interrupted", "evaluating", "failed", "queued", "waiting", "done"]
+STATES: tuple[State, ...] = ("running", "stalled?", "interrupted", "evaluating", "failed", "queued", "waiting", "done")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the last attempt of a job ended."""
+
+    reason: str
+    log: Path
+
+
+@dataclass(frozen=True)
+class Line:
+    """How far one training is: a cell, or the warm start of an architecture (activation and seed are None).
+
+    ``seconds`` of training lie behind it and ``total`` are expected in all, times its processes; None where nothing
+    of its kind has run yet. ``share`` of the training is done, from 0 to 1.
+    """
+
+    architecture: str
+    activation: str | None
+    seed: int | None
+    state: State
+    detail: str = ""
+    share: float = 0.0
+    seconds: float = 0.0
+    total: float | None = None
+    gpu: bool = False
+    failure: Failure | None = None
+
+    @property
+    def left(self) -> float | None:
+        return None if self.total is None else max(0.0, self.total - self.seconds)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a cell after its training: its name, which is its log's too, and the files that it writes.
+
+    Nobody misses them any more where ``later`` is there, which was made from them.
+    """
+
+    name: str
+    outputs: tuple[Path, ...]
+    later: Path | None = None
+
+    def is_done(self, root: Path) -> bool:
+        later = self.later is not None and (root / self.later).exists()
+        return later or all((root / path).exists() for path in self.outputs)
+
+
+def lines(experiment: Experiment, root: Path = Path("."), now: float | None = None) -> list[Line]:
+    """One line a warm start and a cell, in the order of the matrix; ``now`` is in seconds since 1970.
+
+    A damaged or missing file never raises: its training is told by what else is there.
+    """
+    now = time.time() if now is None else now
+    paths = ExperimentPaths(experiment.name)
+    found = []
+    for architecture in experiment.architectures if experiment.warm_start else []:
+        found.append(_warm_start(paths.warm_start(architecture), architecture, experiment, root, now))
+    found += [_cell(cell, experiment, root, now) for cell in matrix.cells(experiment)]
+    return _with_totals(found)
+
+
+def shared_failures(experiment: Experiment, root: Path = Path(".")) -> list[tuple[str, Failure]]:
+    """Jobs of the experiment itself (data, configurations, summary, page) whose last attempt failed."""
+    folder = ExperimentPaths(experiment.name).log("").parent
+    found = ((path.stem, failure(folder / path.name, root)) for path in sorted((root / folder).glob("*.log")))
+    return [(name, failed) for name, failed in found if failed]
+
+
+def counts(found: list[Line]) -> Iterator[tuple[State, int]]:
+    """How many cells are in each state that occurs."""
+    for state in STATES:
+        if number := sum(line.state == state for line in found if line.activation is not None):
+            yield state, number
+
+
+def headline(experiment: Experiment, found: list[Line]) -> str:
+    """How many cells are in which state."""
+    number = sum(line.activation is not None for line in found)
+    return f"{experiment.name}, {number} cells: " + ", ".join(f"{count} {state}" for state, count in counts(found))
+
+
+def hours(found: list[Line]) -> str:
+    """Hours of training spent and left, summed over processes, warm starts included."""
+    unit = "GPU-hours" if any(line.gpu for line in found) else "training hours"
+    spent, left = sum(line.seconds for line in found), sum(line.left or 0.0 for line in found)
+    unknown = sum(line.left is None for line in found)
+    words = f"{_hours(spent)} {unit} spent, about {_hours(left)} left"
+    return f"{words}, and {unknown} trainings of unknown length" if unknown else words
+
+
+def failures(experiment: Experiment, found: list[Line]) -> list[tuple[str, Failure]]:
+    """What failed, by name: trainings and what follows them, then the jobs of the experiment itself."""
+    failed = [(_name(line), line.failure) for line in found if line.failure]
+    return failed + shared_failures(experiment)
+
+
+def quoted(failed: list[tuple[str, Failure]]) -> str:
+    """Each failure with the path and the last lines of its log; empty where nothing failed."""
+    texts = []
+    for name, why in failed:
+        log = (f"  | {line}" for line in last_lines(why.log))
+        texts.append("\n".join([f"failed: {name}: {why.reason}", f"  {why.log}", *log]))
+    return "\n".join(texts)
+
+
+def last_words(experiment: Experiment) -> str:
+    """What a workflow says that ends with failures: what failed and why, and how to go on."""
+    failed = failures(experiment, lines(experiment))
+    report = "a report of the others: snakemake --config allow_missing=true -- reports/summary.html"
+    return "\n".join(filter(None, [quoted(failed), f"Going on: the same command again. Meanwhile {report}"]))
+
+
+def jobs(experiment: Experiment, cell: matrix.Cell) -> list[Job]:
+    """Every job of a cell after its training, in the order in which they can run."""
+    paths = cell.paths(experiment)
+    scored = matrix.scored(experiment, cell.activation)
+    split = experiment.splits[0]
+    snapshots = [
+        (f"{split}_matched_at_{percent}", at.predictions(split, "matched"), at.metrics(split, "matched"))
+        for percent in matrix.snapshots(experiment, cell)
+        for at in [paths.at(percent)]
+    ]
+    return [
+        *(Job(f"predict_{s}_{c}", (paths.predictions(s, c),), later=paths.metrics(s, c)) for s, c in scored),
+        *(Job(f"evaluate_{s}_{c}", matrix.evaluated(experiment, paths, s, c)) for s, c in scored),
+        Job("weight_norms", (paths.weight_norms,)),
+        *(Job(f"predict_{name}", (predictions,), later=metrics) for name, predictions, metrics in snapshots),
+        *(Job(f"evaluate_{name}", (metrics,)) for name, _, metrics in snapshots),
+    ]
+
+
+def cell_failure(cell: matrix.Cell, experiment: Experiment, root: Path = Path(".")) -> Failure | None:
+    """The first job of a cell whose last attempt failed and whose file is not there."""
+    paths = cell.paths(experiment)
+    if failed := _training_failure(paths, root):
+        return failed
+    missing = (job for job in jobs(experiment, cell) if not job.is_done(root))
+    return next(filter(None, (failure(paths.log(job.name), root) for job in missing)), None)
+
+
+def failure(log: Path, root: Path = Path(".")) -> Failure | None:
+    """What a job said as it failed: every subcommand ends with ``gumbel STAGE: reason`` then."""
+    last = last_lines(root / log, 30)
+    start = next((number for number, line in enumerate(last) if re.match(r"gumbel [\w-]+: ", line)), None)
+    return None if start is None else Failure(one_line("\n".join(last[start:]).partition(": ")[2]), log)
+
+
+def last_lines(path: Path, number: int = 12) -> list[str]:
+    """The last lines of a log that hold anything, without control characters; none where there is no log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 16384))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    # Progress bars overwrite their line with \r, and escape sequences would act on the reader's terminal
+    text = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", text)
+    kept = ("".join(c for c in line if c.isprintable() or c == "\t") for line in text.splitlines())
+    return [line for line in kept if line.strip()][-number:]
+
+
+def one_line(text: str, limit: int = 400) -> str:
+    """``text`` on one line, cut where it is too long.
+
+    >>> one_line("expected a\\n  b")
+    'expected a b'
+    """
+    joined = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return joined if len(joined) <= limit else joined[: limit - 1] + "…"
+
+
+def _warm_start(paths: TrainingPaths, architecture: str, experiment: Experiment, root: Path, now: float) -> Line:
+    line = Line(architecture, None, None, "waiting")
+    assert experiment.warm_start is not None
+    needs = [matrix.data(experiment).annotations(experiment.warm_start.split)]
+    return _training(line, paths, needs, root, now) or _trained(line, paths, root)
+
+
+def _cell(cell: matrix.Cell, experiment: Experiment, root: Path, now: float) -> Line:
+    line = Line(cell.architecture, cell.activation, cell.seed, "waiting")
+    paths = cell.paths(experiment)
+    needs = [matrix.data(experiment).annotations("train")]
+    if experiment.warm_start:
+        needs.append(ExperimentPaths(experiment.name).warm_start(cell.architecture).checkpoint)
+    if unfinished := _training(line, paths, needs, root, now):
+        return unfinished
+    line = _trained(line, paths, root)
+    todo = jobs(experiment, cell)
+    missing = [job for job in todo if not job.is_done(root)]
+    if not missing:
+        return replace(line, detail=_precision(paths, experiment, root))
+    if failed := cell_failure(cell, experiment, root):
+        return replace(line, state="failed", detail=failed.reason, failure=failed)
+    heard = {job.name: _modified(root / paths.log(job.name)) for job in missing}
+    started = [name.replace("_", " ") for name, at in heard.items() if at]
+    detail = f"trained; {len(todo) - len(missing)} of {len(todo)} jobs after it done"
+    if not started:
+        return replace(line, state="evaluating", detail=detail)
+    silent = now - max(heard.values())
+    state: State = "evaluating" if silent < SILENT_SECONDS else "stalled?"
+    return replace(line, state=state, detail=f"{detail}; {', '.join(started)} for {duration(max(0.0, silent))}")
+
+
+def _training(line: Line, paths: TrainingPaths, needs: list[Path], root: Path, now: float) -> Line | None:
+    """The line of a training that is not done; None where it is."""
+    status = _record(root / paths.status)
+    state = status.get("state")
+    if failed := _training_failure(paths, root):
+        return _measured(replace(line, state="failed", detail=failed.reason, failure=failed), status)
+    if state == "running":
+        return _running(line, status, now)
+    if state == "interrupted":
+        detail = one_line(f"goes on from {_place(status)}; {status.get('message') or ''}".rstrip("; "))
+        return _measured(replace(line, state="interrupted", detail=detail), status)
+    if _is_trained(paths, root):
+        return None
+    if missing := [need for need in (paths.config, *needs) if not (root / need).exists()]:
+        return replace(line, detail=f"waits for {missing[0]}")
+    started = _modified(root / paths.log("train"))
+    if state is None and started:
+        quiet = now - started
+        begun: State = "running" if quiet < STALE_SECONDS else "stalled?"
+        return replace(line, state=begun, detail=f"starting for {duration(max(0.0, quiet))}")
+    return replace(line, state="queued", detail="has all that it needs")
+
+
+def _running(line: Line, status: dict[str, Any], now: float) -> Line:
+    quiet = now - _number(status.get("updated"))
+    detail = _place(status)
+    if status.get("loss") is not None:
+        detail += f", loss {_number(status['loss']):.3f}"
+    state: State = "running"
+    if _is_gone(status):
+        state, detail = "interrupted", f"{detail}; its process is gone"
+    elif quiet > STALE_SECONDS:
+        state, detail = "stalled?", f"{detail}; last heard of {duration(quiet)} ago"
+    elif status.get("eta_seconds") is not None:
+        detail += f", ETA {duration(_number(status['eta_seconds']))}"
+    where = [str(status[key]) for key in ("host", "gpu") if status.get(key)]
+    where += [f"SLURM job {status['slurm_job']}"] if status.get("slurm_job") else []
+    where += [f"attempt {status['attempt']}"] if _number(status.get("attempt")) > 1 else []
+    return _measured(replace(line, state=state, detail=one_line(", ".join([detail, *where]))), status)
+
+
+def _measured(line: Line, status: dict[str, Any]) -> Line:
+    """``line`` with the training time that lies behind it, lost work included, and before it."""
+    done, planned = _number(status.get("iteration")), _number(status.get("iterations"))
+    processes = max(1.0, _number(status.get("processes")))
+    line = replace(line, seconds=processes * _number(status.get("seconds")), gpu=bool(status.get("gpu")))
+    if not 0 < done <= planned:
+        return line
+    left = processes * _number(status.get("eta_seconds"))
+    return replace(line, share=done / planned, total=line.seconds + left if left or done == planned else None)
+
+
+def _trained(line: Line, paths: TrainingPaths, root: Path) -> Line:
+    manifest = _record(root / paths.manifest)
+    seconds = _number(manifest.get("seconds")) * max(1.0, _number(manifest.get("world_size")))
+    gpu = str(manifest.get("device", "")).startswith("cuda")
+    return replace(line, state="done", share=1.0, seconds=seconds, total=seconds, gpu=gpu)
+
+
+def _with_totals(found: list[Line]) -> list[Line]:
+    """Let what has not run expect the mean of its architecture's other trainings of the same kind."""
+    known: dict[tuple[str, bool], list[float]] = {}
+    for line in found:
+        if line.total is not None:
+            known.setdefault((line.architecture, line.activation is None), []).append(line.total)
+    return [
+        replace(line, total=sum(totals) / len(totals))
+        if line.total is None and (totals := known.get((line.architecture, line.activation is None)))
+        else line
+        for line in found
+    ]
+
+
+def _training_failure(paths: TrainingPaths, root: Path) -> Failure | None:
+    status = _record(root / paths.status)
+    if status.get("state") == "failed":
+        return Failure(one_line(str(status.get("message") or "training failed")), paths.log("train"))
+    goes_on = status.get("state") in ("running", "interrupted")
+    return None if goes_on or _is_trained(paths, root) else failure(paths.log("train"), root)
+
+
+def _is_trained(paths: TrainingPaths, root: Path) -> bool:
+    return (root / paths.manifest).exists() and (root / paths.history).exists()
+
+
+def _precision(paths: CellPaths, experiment: Experiment, root: Path) -> str:
+    """Mask AP on the first split, as the cell was trained."""
+    figures = _record(root / paths.metrics(experiment.splits[0], "matched")).get("segm")
+    known = {name: figures.get(name) for name in ("AP", "APr")} if isinstance(figures, dict) else {}
+    return ", ".join(
+        f"{name} {percent(value)}" for name, value in known.items() if isinstance(value, int | float | None)
+    )
+
+
+def _place(status: dict[str, Any]) -> str:
+    done, planned = _number(status.get("iteration")), _number(status.get("iterations"))
+    return f"iteration {done:.0f}/{planned:.0f}" if planned else "starting"
+
+
+def _is_gone(status: dict[str, Any]) -> bool:
+    """Whether the process that wrote ``status`` ran on this host and runs no longer."""
+    if status.get("host") != platform.node() or not 0 < _number(status.get("pid")) < 2**31:
+        return False
+    try:
+        os.kill(int(status["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # somebody else's process
+    return False
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """A JSON record; empty where there is none, or where it cannot be read."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and value == value else 0.0
+
+
+def _modified(path: Path) -> float:
+    """When a file was last written, in seconds since 1970; 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _name(line: Line) -> str:
+    if line.activation is None:
+        return f"{architecture_name(line.architecture)} warm start"
+    return f"{architecture_name(line.architecture)} {activation_name(line.activation)}, seed {line.seed}"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f}" if seconds >= 3600 else f"{seconds / 3600:.2f}"

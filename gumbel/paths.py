@@ -1,0 +1,231 @@
+"""Every path that a stage reads or writes, relative to the working directory.
+
+Nothing else in the project spells out a path. :data:`OUTPUTS` describes each file; the table in
+``docs/outputs.md`` is generated from it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The checkout: ``configs/`` and ``workflow/`` lie beside the package.
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = REPOSITORY / "configs"
+TEMPLATES = REPOSITORY / "reports" / "templates"
+
+#: One line a file: pattern, the stage that writes it, what it holds. ABBREVIATIONS lists what the first name of a
+#: pattern may stand for.
+OUTPUTS = (
+    ("data/{dataset}/{split}.json", "data", "annotations of a split in the LVIS v1 format; of LVIS, a link to them"),
+    ("data/{dataset}/images/", "data", "pictures, named by the annotations' `coco_url`"),
+    ("data/{dataset}/ATTRIBUTION.md", "data", "who made the pictures, and under which licence"),
+    ("data/{dataset}/checksums.json", "data", "of mini: what it was generated from, and SHA-256 of its files and pixels"),
+    ("data/{dataset}/verified.json", "data", "of LVIS: which files were verified, their SHA-256 and what was counted in them"),
+    ("data/backbones/{name}.pth", "backbones", "ImageNet weights that trainings start from"),
+    ("results/{experiment}/experiment.yaml", "(Snakemake)", "the experiment as it was resolved"),
+    ("results/{experiment}/recipe.json", "configs", "what the cells do otherwise than the released recipe, and why"),
+    ("results/{experiment}/doctor.json", "doctor", "what was checked before the trainings, and what they are expected to cost"),
+    ("results/{experiment}/object_distribution.npz", "object-distribution", "probability of an object per class and grid cell"),
+    ("results/{experiment}/head_only/{architecture}/seed{seed}.features.parquet", "features", "one row a RoI: what a frozen detector's classification layer is given; a row group is a batch"),
+    ("results/{experiment}/head_only/order.csv", "head-only-order", "figures of full training, and of the classification layer alone"),
+    ("results/{experiment}/summary.parquet", "collect", "one row a figure: cell, split, scoring, source, metric, value"),
+    ("{training}/config.py", "configs", "the resolved mmengine configuration, headed by its length and command"),
+    ("{training}/train/checkpoint.pth", "train", "trained weights only"),
+    ("{training}/train/history.parquet", "train", "losses, accuracy, learning rate and time per iteration"),
+    ("{training}/train/manifest.json", "train", "where and how it ran: host, versions, hashes, duration, resolved facts"),
+    ("{training}/train/curves/", "train", "training curves for TensorBoard, and files of the other trackers"),
+    ("{training}/work_dir/", "train", "checkpoints to resume from, attempts, and the finished training; Snakemake never removes it"),
+    ("{training}/work_dir/lock", "train", "names the process that writes the training, while there is one"),
+    ("{training}/status.json", "train", "state, iteration, loss, ETA, host and attempt of the running or finished training"),
+    ("{cell}/predictions/{split}/{scoring}.parquet", "predict", "one row a detection"),
+    ("{cell}/metrics/{split}/{scoring}.json", "evaluate", "LVIS AP and AR, unrounded, with the protocol"),
+    ("{cell}/metrics/{split}/{scoring}.per_category.parquet", "evaluate", "AP per category"),
+    ("{cell}/metrics/{split}/{scoring}.bootstrap.npz", "evaluate", "figures on resampled images, of the first split: behind every interval"),
+    ("{cell}/errors/{split}/{scoring}.json", "evaluate", "types of error, score histogram and calibration, of the first split"),
+    ("{cell}/over_training/{percent}/", "train", "`train/checkpoint.pth` at that share of the training, with its predictions and metrics"),
+    ("{cell}/weight_norms.parquet", "weight-norms", "classifier weight norm per stage and category, with training counts"),
+    ("{output_folder}/manifests/{output}.json", "(every stage)", "where and when the job of an output ran, from which files, with how much memory"),
+    ("{folder}/logs/{stage}.log", "(Snakemake)", "what the stage printed"),
+    ("{folder}/benchmarks/{stage}.tsv", "(Snakemake)", "time and memory of the stage"),
+    ("reports/summary.html", "report", "the report, one self-contained page"),
+    ("reports/progress.html", "(Snakemake)", "how far every training is, while the workflow runs; also `status --html`"),
+    ("reports/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate"),
+)  # fmt: skip
+
+_CELL = "results/{experiment}/{architecture}/{activation}/seed{seed}"
+_WARM_START = "results/{experiment}/warm_start/{architecture}"
+_HEAD_ONLY = "results/{experiment}/head_only/{architecture}/{activation}/seed{seed}"
+ABBREVIATIONS = {
+    "cell": (_CELL, _HEAD_ONLY),
+    "training": (_CELL, _HEAD_ONLY, _WARM_START),
+    "folder": (_CELL, _HEAD_ONLY, _WARM_START, "results/{experiment}"),
+}
+
+REPORT = Path("reports/summary.html")
+PROGRESS = Path("reports/progress.html")
+EXPORTS = Path("reports/exports")
+
+
+DATA = Path("data")
+
+
+def backbone(name: str) -> Path:
+    """ImageNet weights, by their name in configs/models/backbones.yaml."""
+    return DATA / "backbones" / f"{name}.pth"
+
+
+def job_manifest(output: Path) -> Path:
+    """The record of the job that wrote ``output``."""
+    return output.parent / "manifests" / f"{output.name}.json"
+
+
+@dataclass(frozen=True)
+class DataPaths:
+    """Files of a dataset, as the stages read them."""
+
+    root: Path
+
+    def annotations(self, split: str) -> Path:
+        return self.root / f"{split}.json"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def attribution(self) -> Path:
+        return self.root / "ATTRIBUTION.md"
+
+    @property
+    def checksums(self) -> Path:
+        return self.root / "checksums.json"
+
+    @property
+    def verified(self) -> Path:
+        return self.root / "verified.json"
+
+
+@dataclass(frozen=True)
+class TrainingPaths:
+    """Files of one training: a cell, or the warm start of an architecture."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.py"
+
+    @property
+    def work_dir(self) -> Path:
+        return self.root / "work_dir"
+
+    @property
+    def lock(self) -> Path:
+        return self.work_dir / "lock"
+
+    @property
+    def status(self) -> Path:
+        return self.root / "status.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "train" / "checkpoint.pth"
+
+    @property
+    def curves(self) -> Path:
+        return self.root / "train" / "curves"
+
+    @property
+    def history(self) -> Path:
+        return self.root / "train" / "history.parquet"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "train" / "manifest.json"
+
+    def log(self, stage: str) -> Path:
+        return self.root / "logs" / f"{stage}.log"
+
+    def benchmark(self, stage: str) -> Path:
+        return self.root / "benchmarks" / f"{stage}.tsv"
+
+
+@dataclass(frozen=True)
+class CellPaths(TrainingPaths):
+    """Files of a cell: those of its training, and what is derived from it."""
+
+    def predictions(self, split: str, scoring: str) -> Path:
+        return self.root / "predictions" / split / f"{scoring}.parquet"
+
+    def metrics(self, split: str, scoring: str) -> Path:
+        return self.root / "metrics" / split / f"{scoring}.json"
+
+    def per_category(self, split: str, scoring: str) -> Path:
+        return self.root / "metrics" / split / f"{scoring}.per_category.parquet"
+
+    def bootstrap(self, split: str, scoring: str) -> Path:
+        return self.root / "metrics" / split / f"{scoring}.bootstrap.npz"
+
+    def errors(self, split: str, scoring: str) -> Path:
+        return self.root / "errors" / split / f"{scoring}.json"
+
+    def at(self, percent: int | str) -> "CellPaths":
+        """Files of the cell as it was after ``percent`` of its training."""
+        return CellPaths(self.root / "over_training" / str(percent))
+
+    @property
+    def weight_norms(self) -> Path:
+        return self.root / "weight_norms.parquet"
+
+
+@dataclass(frozen=True)
+class ExperimentPaths:
+    """Files of an experiment."""
+
+    name: str
+
+    @property
+    def root(self) -> Path:
+        return Path("results") / self.name
+
+    @property
+    def experiment(self) -> Path:
+        return self.root / "experiment.yaml"
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.json"
+
+    @property
+    def doctor(self) -> Path:
+        return self.root / "doctor.json"
+
+    @property
+    def summary(self) -> Path:
+        return self.root / "summary.parquet"
+
+    @property
+    def object_distribution(self) -> Path:
+        return self.root / "object_distribution.npz"
+
+    def log(self, stage: str) -> Path:
+        return self.root / "logs" / f"{stage}.log"
+
+    def benchmark(self, stage: str) -> Path:
+        return self.root / "benchmarks" / f"{stage}.tsv"
+
+    def warm_start(self, architecture: str) -> TrainingPaths:
+        return TrainingPaths(self.root / "warm_start" / architecture)
+
+    def head_only_features(self, architecture: str, seed: int | str) -> Path:
+        return self.root / "head_only" / architecture / f"seed{seed}.features.parquet"
+
+    @property
+    def head_only_order(self) -> Path:
+        return self.root / "head_only" / "order.csv"
+
+    def head_only(self, architecture: str, activation: str, seed: int | str) -> CellPaths:
+        """What a cell has, of the frozen detector whose classification layer alone was trained."""
+        return CellPaths(self.root / "head_only" / architecture / activation / f"seed{seed}")
+
+    def cell(self, architecture: str, activation: str, seed: int | str) -> CellPaths:
+        return CellPaths(self.root / architecture / activation / f"seed{seed}")

@@ -1,0 +1,237 @@
+"""Pictures of the validation split with the objects that each activation finds, beside the ground truth."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from gumbel.datasets.annotations import URL_PREFIX
+from gumbel.evaluation.predictions import Predictions, read_predictions
+from gumbel.words import ACTIVATIONS
+
+Rle = Mapping[str, Any]
+
+#: RGB, after Okabe and Ito, without the greys and yellows that drown in a photograph.
+_COLOURS = ((230, 90, 0), (0, 140, 210), (0, 158, 115), (204, 100, 170), (240, 180, 0), (110, 70, 200), (200, 30, 60))
+_ABSENT = (20, 20, 20)  # categories that the ground truth of the image does not have
+_SIDE = 320  # longer side of a drawn picture, in pixels
+_MATCH = 0.5  # mask IoU from which a detection is called right, as in AP50
+_SEARCHED = 500  # images that are searched for the worst failures, rarest categories first
+
+
+@dataclass(frozen=True)
+class Item:
+    """An object on a picture: its number, where the number stands (percent), and what it is called."""
+
+    number: int
+    left: float
+    top: float
+    colour: str
+    name: str
+    frequency: str
+    score: float | None
+    right: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture as a data URI, with the objects drawn on it."""
+
+    title: str
+    key: str
+    uri: str
+    width: int
+    height: int
+    items: list[Item]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image: ground truth first, then each activation."""
+
+    image_id: int
+    panels: list[Panel]
+    failure: bool
+
+
+@dataclass(frozen=True)
+class _Object:
+    category: int
+    mask: Rle
+    score: float | None = None
+
+
+def draw_samples(
+    annotations: Path, images: Path, predictions: Mapping[str, Path], number: int = 4, failures: int = 2
+) -> list[Sample]:
+    """Draw ``number`` images of a split, those with the rarest categories first, then ``failures`` of the worst.
+
+    The worst are those of which the activations together find the smallest share of objects, among the images
+    with the rarest categories; of equals, those with more objects. ``predictions`` maps an activation to its
+    detections. So that no score threshold favours an activation, each shows as many detections as the image has
+    objects, its highest scored.
+    """
+    record = json.loads(annotations.read_bytes())
+    categories = {category["id"]: category for category in record["categories"]}
+    objects: dict[int, list[dict[str, Any]]] = {}
+    for annotation in record["annotations"]:
+        objects.setdefault(annotation["image_id"], []).append(annotation)
+    by_id = {image["id"]: image for image in record["images"]}
+    ordered = rarest_first(objects, categories)[:_SEARCHED]
+    detected = {activation: _detected(path, ordered) for activation, path in predictions.items()}
+    worst = _worst([by_id[image_id] for image_id in ordered[number:]], objects, detected)[:failures]
+    return [
+        _sample(by_id[image_id], objects[image_id], categories, images, detected, image_id in worst)
+        for image_id in ordered[:number] + worst
+    ]
+
+
+class _Detected(NamedTuple):
+    """Detections, and the rows of some images by falling score."""
+
+    predictions: Predictions
+    rows: dict[int, np.ndarray]
+
+
+def _detected(path: Path, images: Sequence[int]) -> _Detected:
+    predictions = read_predictions(path)
+    rows = np.flatnonzero(np.isin(predictions.image_id, images))
+    rows = rows[np.lexsort((-predictions.score[rows], predictions.image_id[rows]))]
+    bounds = {image: np.searchsorted(predictions.image_id[rows], [image, image + 1]) for image in images}
+    return _Detected(predictions, {image: rows[slice(*ends)] for image, ends in bounds.items()})
+
+
+def _worst(
+    images: Sequence[Mapping[str, Any]],
+    objects: Mapping[int, Sequence[Mapping[str, Any]]],
+    detected: Mapping[str, _Detected],
+) -> list[int]:
+    """Ids of ``images``, those with the smallest share of objects found first."""
+
+    def key(image: Mapping[str, Any]) -> tuple[float, int, int]:
+        truth = [_Object(a["category_id"], _rle(a["segmentation"], image)) for a in objects[image["id"]]]
+        hits = [sum(_matched(_best(found, image["id"], len(truth)), truth)) for found in detected.values()]
+        return sum(hits) / len(truth), -len(truth), image["id"]
+
+    return [image["id"] for image in sorted(images, key=key)] if detected else []
+
+
+def rarest_first(objects: Mapping[int, Sequence[Mapping[str, Any]]], categories: Mapping[int, Any]) -> list[int]:
+    """Image ids by the training count of their rarest category; images that repeat a category come later."""
+
+    def rarity(image_id: int) -> tuple[int, int]:
+        return min((categories[a["category_id"]]["image_count"], a["category_id"]) for a in objects[image_id])
+
+    ordered = sorted(objects, key=lambda image_id: (rarity(image_id), image_id))
+    seen: dict[tuple[int, int], int] = {}
+    rounds = []
+    for image_id in ordered:
+        category = rarity(image_id)
+        seen[category] = seen.get(category, 0) + 1
+        rounds.append((seen[category], rarity(image_id), image_id))
+    return [image_id for _, _, image_id in sorted(rounds)]
+
+
+def _sample(
+    image: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    categories: Mapping[int, Any],
+    images: Path,
+    detected: Mapping[str, _Detected],
+    failure: bool,
+) -> Sample:
+    path = images / image["coco_url"].removeprefix(URL_PREFIX)
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise FileNotFoundError(f"expected a picture at {path}, found none: get the data again")
+    truth = [_Object(a["category_id"], _rle(a["segmentation"], image)) for a in annotations]
+    present = dict.fromkeys(thing.category for thing in truth)
+    palette = {category: _COLOURS[place % len(_COLOURS)] for place, category in enumerate(present)}
+    panels = [_panel("Ground truth", "truth", picture, truth, truth, categories, palette)]
+    for activation, detections in detected.items():
+        found = _best(detections, image["id"], len(truth))
+        title = ACTIVATIONS.get(activation, activation)
+        panels.append(_panel(title, activation, picture, found, truth, categories, palette))
+    return Sample(image["id"], panels, failure)
+
+
+def _rle(segmentation: Any, image: Mapping[str, Any]) -> Rle:
+    height, width = image["height"], image["width"]
+    return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+
+
+def _best(detected: _Detected, image_id: int, number: int) -> list[_Object]:
+    predictions, rows = detected.predictions, detected.rows[image_id][:number]
+    masks = predictions.masks(rows)
+    return [
+        _Object(int(predictions.category_id[row]), mask, float(predictions.score[row]))
+        for row, mask in zip(rows, masks, strict=True)
+    ]
+
+
+def _panel(
+    title: str,
+    key: str,
+    picture: np.ndarray,
+    objects: Sequence[_Object],
+    truth: Sequence[_Object],
+    categories: Mapping[int, Any],
+    palette: Mapping[int, tuple[int, int, int]],
+) -> Panel:
+    canvas = _resize(picture)
+    right = _matched(objects, truth)
+    items = []
+    for number, thing in enumerate(objects, start=1):
+        colour = palette.get(thing.category, _ABSENT)
+        left, top = _draw(canvas, coco_mask.decode(thing.mask), colour)
+        category = categories[thing.category]
+        css = "#{:02x}{:02x}{:02x}".format(*colour)
+        items.append(
+            Item(number, left, top, css, category["name"], category["frequency"], thing.score, right[number - 1])
+        )
+    return Panel(title, key, _data_uri(canvas), canvas.shape[1], canvas.shape[0], items)
+
+
+def _matched(objects: Sequence[_Object], truth: Sequence[_Object]) -> list[bool]:
+    """Whether each object, in order, takes a ground truth of its category that no one took before."""
+    free = list(truth)
+    result = []
+    for thing in objects:
+        same = [candidate for candidate in free if candidate.category == thing.category]
+        overlaps = coco_mask.iou([thing.mask], [c.mask for c in same], [0] * len(same))[0] if same else np.zeros(1)
+        hit = bool(overlaps.max() >= _MATCH)
+        if hit:
+            free.remove(same[int(overlaps.argmax())])
+        result.append(hit)
+    return result
+
+
+def _resize(picture: np.ndarray) -> np.ndarray:
+    scale = _SIDE / max(picture.shape[:2])
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _draw(canvas: np.ndarray, mask: np.ndarray, rgb: tuple[int, int, int]) -> tuple[float, float]:
+    """Tint and outline ``mask`` (height, width) on ``canvas`` (BGR), in place; its middle in percent."""
+    height, width = canvas.shape[:2]
+    # smooth outlines: threshold the enlarged mask rather than enlarge its pixels
+    mask = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+    if not mask.any():
+        return 50.0, 50.0
+    bgr = np.array(rgb[::-1], dtype=np.float32)
+    canvas[mask] = (0.6 * canvas[mask] + 0.4 * bgr).astype(np.uint8)
+    outline, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(canvas, outline, -1, rgb[::-1], 2, cv2.LINE_AA)
+    rows, columns = np.nonzero(mask)
+    return round(100 * float(columns.mean()) / width, 1), round(100 * float(rows.mean()) / height, 1)
+
+
+def _data_uri(canvas: np.ndarray) -> str:
+    _, data = cv2.imencode(".webp", canvas, [cv2.IMWRITE_WEBP_QUALITY, 80])
+    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()

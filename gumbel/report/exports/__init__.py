@@ -1,0 +1,1 @@
+"""The content of the report for other tools."""

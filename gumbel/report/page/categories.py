@@ -1,0 +1,120 @@
+"""The table of all categories: AP and weight norm per activation, of every architecture."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gumbel.experiment import matrix
+from gumbel.experiment.schema import Experiment
+from gumbel.paths import CellPaths
+from gumbel.words import FREQUENCIES, architecture_name, fixed
+
+KEYS = ["category_id", "name", "frequency", "image_count"]
+
+
+def category_frame(experiment: Experiment) -> pd.DataFrame:
+    """One row a category, architecture and activation that has been evaluated; seeds are averaged.
+
+    Columns: :data:`KEYS`, architecture, activation, AP (masks, first split, scored as trained; NaN where the split
+    has no object of the category) and norm (of the last stage's classifier; NaN where it was not written).
+    """
+    parts = []
+    for cell in matrix.cells(experiment):
+        table = _of_cell(cell.paths(experiment), experiment.splits[0])
+        parts.append(table.assign(architecture=cell.architecture, activation=cell.activation))
+    frame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    return frame.groupby([*KEYS, "architecture", "activation"], as_index=False, sort=False)[["AP", "norm"]].mean()
+
+
+def _of_cell(paths: CellPaths, split: str) -> pd.DataFrame:
+    path = paths.per_category(split, "matched")
+    if not path.exists():
+        return pd.DataFrame(columns=[*KEYS, "AP", "norm"])
+    table = pd.read_parquet(path).query("iou_type == 'segm'")[[*KEYS, "AP"]]
+    if not paths.weight_norms.exists():
+        return table.assign(norm=np.nan)
+    norms = pd.read_parquet(paths.weight_norms)
+    last = norms[norms["stage"] == norms["stage"].max()]
+    return table.merge(last[["category_id", "norm"]], on="category_id", how="left")
+
+
+def compared(experiment: Experiment) -> tuple[str, str] | None:
+    """The activation whose difference is shown, and the one that it is subtracted from."""
+    names = experiment.activations
+    if len(names) < 2:
+        return None
+    of = "gumbel" if "gumbel" in names else names[-1]
+    against = "softmax" if "softmax" in names and of != "softmax" else next(name for name in names if name != of)
+    return of, against
+
+
+def category_view(frame: pd.DataFrame, experiment: Experiment) -> dict[str, Any]:
+    """What the page shows: fixed columns of every category, and printed values per architecture in the same order.
+
+    Values are the APs x 100 of the activations, their difference, and the norms; empty without any evaluation.
+    """
+    if frame.empty:
+        return {}
+    fixed = frame[KEYS].drop_duplicates().sort_values("category_id")
+    names, pair = experiment.activations, compared(experiment)
+    values = {}
+    for architecture, part in frame.groupby("architecture", sort=False):
+        wide = _wide(part, ["category_id"], ["activation"]).reindex(index=fixed["category_id"])
+        columns = [_printed(100 * _column(wide, "AP", name), ".1f") for name in names]
+        if pair:
+            difference = 100 * (_column(wide, "AP", pair[0]) - _column(wide, "AP", pair[1]))
+            columns.append(_printed(difference, "+.1f"))
+        columns += [_printed(_column(wide, "norm", name), ".2f") for name in names]
+        values[str(architecture)] = [list(row) for row in zip(*columns, strict=True)]
+    return {
+        "rows": [row | {"group": FREQUENCIES[row["frequency"]]} for row in fixed.to_dict("records")],
+        "values": values,
+        "models": {architecture: architecture_name(architecture) for architecture in values},
+    }
+
+
+def _wide(frame: pd.DataFrame, rows: list[str], columns: list[str]) -> Any:
+    """Figures side by side; unlike pivot_table, an absent figure costs neither its row nor a product of all keys."""
+    return frame.set_index([*rows, *columns])[["AP", "norm"]].unstack(columns)  # noqa: PD010
+
+
+def _column(wide: pd.DataFrame, kind: str, activation: str) -> pd.Series:
+    return wide[(kind, activation)] if (kind, activation) in wide else pd.Series(np.nan, index=wide.index)
+
+
+def _printed(values: pd.Series, form: str) -> list[str]:
+    return [fixed(value, form) for value in values.tolist()]
+
+
+def winners_and_losers(frame: pd.DataFrame, experiment: Experiment, number: int = 8) -> list[tuple[str, list[Any]]]:
+    """Categories whose AP differs most between the two compared activations, means over the architectures with both."""
+    pair = compared(experiment)
+    if pair is None or frame.empty:
+        return []
+    wide = frame.pivot_table(index=[*KEYS, "architecture"], columns="activation", values="AP")
+    if not set(pair) <= set(wide.columns):
+        return []
+    wide = wide[list(pair)].dropna()
+    means = wide.groupby(level=KEYS).mean()
+    means = means.assign(difference=means[pair[0]] - means[pair[1]]).sort_values("difference", kind="stable")
+    gained, lost = means[means["difference"] > 0][::-1], means[means["difference"] < 0]
+    return [("gain", _records(gained[:number], pair)), ("lose", _records(lost[:number], pair))]
+
+
+def _records(rows: pd.DataFrame, pair: tuple[str, str]) -> list[dict[str, Any]]:
+    records: list[Any] = rows.reset_index().to_dict("records")
+    return [
+        record | {"group": FREQUENCIES[record["frequency"]], "of": record[pair[0]], "against": record[pair[1]]}
+        for record in records
+    ]
+
+
+def export_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a category, a column per figure, architecture and activation; AP x 100."""
+    if frame.empty:
+        return pd.DataFrame(columns=KEYS)
+    table = frame.assign(AP=100 * frame["AP"])
+    wide = _wide(table, KEYS, ["architecture", "activation"]).sort_index(level="category_id")
+    wide.columns = [" ".join(column) for column in wide.columns]
+    return wide.reset_index()

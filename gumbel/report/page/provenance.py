@@ -1,0 +1,73 @@
+"""What the trainings ran with and cost."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from gumbel.paths import CONFIGS
+
+RECIPE = CONFIGS / "paper" / "recipe.yaml"
+
+#: Facts of a training's manifest that are shown, and their labels; packages and data are shown beside them.
+FACTS = {"commit": "Commit", "host": "Host", "processor": "Processor", "gpu": "GPU", "python": "Python"}
+
+
+def facts(manifests: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """What the trainings ran with: a label, and each value with the number of trainings that recorded it.
+
+    Commit, machine, versions of packages, and the SHA-256 of the files that they read.
+    """
+    found: dict[str, Counter[str]] = {}
+    for manifest in manifests:
+        for label, value in _facts(manifest):
+            found.setdefault(label, Counter())[str(value)] += 1
+    return [(label, values.most_common()) for label, values in found.items()]
+
+
+def commit(manifests: Iterable[Mapping[str, Any]]) -> str | None:
+    """The commit that every training ran at; None where they differ, it was edited, or is not known."""
+    commits = {manifest.get("commit") for manifest in manifests}
+    only = commits.pop() if len(commits) == 1 else None
+    return only if only and not only.endswith("-dirty") else None
+
+
+def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    named = [(label, manifest.get(key)) for key, label in FACTS.items()]
+    named += manifest.get("versions", {}).items()
+    named += [(f"SHA-256 of {file}", digest) for file, digest in manifest.get("data_sha256", {}).items()]
+    return ((label, value) for label, value in named if value)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Energy and cost of the trainings on one kind of device: hours x watts, hours x price."""
+
+    device: str
+    hours: float
+    watts: float
+    price: float
+    origin: str
+
+    @property
+    def kilowatt_hours(self) -> float:
+        return self.hours * self.watts / 1000
+
+    @property
+    def cost(self) -> float:
+        return self.hours * self.price
+
+
+def estimates(manifests: Iterable[Mapping[str, Any]]) -> list[Estimate]:
+    """Per kind of device, with the assumptions of the recipe file; a device that it does not know has none."""
+    hours: dict[str, float] = {}
+    for manifest in manifests:
+        kind = str(manifest.get("device", "")).partition(":")[0]
+        devices = manifest.get("world_size", 1)
+        hours[kind] = hours.get(kind, 0.0) + manifest.get("seconds", 0.0) * devices / 3600
+    known = yaml.safe_load(RECIPE.read_text())["devices"]
+    return [
+        Estimate(known[kind]["name"], value, **known[kind]["assumed"]) for kind, value in hours.items() if kind in known
+    ]

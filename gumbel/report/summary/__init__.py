@@ -1,0 +1,1 @@
+"""The summary: every figure of an experiment in one table, with intervals."""
