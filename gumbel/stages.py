@@ -12,18 +12,7 @@ from gumbel.jobs.files import write_json
 
 def data(options: Namespace) -> None:
     experiment = matrix.load(options.experiment)
-    if options.dataset == "lvis":
-        from gumbel.datasets.lvis_v1 import provide as lvis
-
-        if experiment.dataset != "lvis_v1":
-            raise ValueError(f"expected dataset lvis_v1 in {options.experiment}, found {experiment.dataset}")
-        lvis.provide(experiment.data_root, matrix.data(experiment), lvis.facts())
-        return
-    from gumbel.datasets.mini import generate as mini
-
-    if experiment.mini is None:
-        raise ValueError(f"expected a `mini` section in {options.experiment}, found none")
-    mini.generate(experiment.mini, experiment.data_root)
+    matrix.data(experiment).provide()
 
 
 def backbones(options: Namespace) -> None:

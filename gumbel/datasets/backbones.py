@@ -10,11 +10,10 @@ from gumbel.datasets.download import PATIENCE, Download, Patience, fetch
 
 
 class Backbone(Download):
-    """Weights of the backbone of ``architectures``; ``paper`` is what the paper's configurations call them."""
+    """Weights of a backbone; ``paper`` is what the paper's configurations call them."""
 
     name: str
     paper: str
-    architectures: list[str]
 
     @property
     def path(self) -> Path:
@@ -26,11 +25,6 @@ def backbones() -> dict[str, Backbone]:
     """Every file of configs/models/backbones.yaml by its name."""
     rows = yaml.safe_load((paths.CONFIGS / "models" / "backbones.yaml").read_text())
     return {row["name"]: Backbone(**row) for row in rows}
-
-
-def of_architecture(architecture: str) -> Backbone:
-    """The weights that the paper starts ``architecture`` from."""
-    return next(each for each in backbones().values() if architecture in each.architectures)
 
 
 def provide(backbone: Backbone, patience: Patience = PATIENCE) -> None:

@@ -13,8 +13,8 @@ from threading import Event
 import requests
 import urllib3
 
-from gumbel.experiment.schema import Section
 from gumbel.jobs import manifest
+from gumbel.section import Section
 
 #: Answers after which the same request may succeed; any other refusal is final.
 PASSING = {408, 425, 429, 500, 502, 503, 504}
