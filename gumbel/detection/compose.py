@@ -15,6 +15,7 @@ from mmengine.config import Config, ConfigDict
 from gumbel import activations
 from gumbel.datasets import backbones
 from gumbel.detection.options import SCALARS_EVERY, visualizer
+from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment, Gol, Training, Widths
 from gumbel.jobs.files import atomic_path
@@ -97,31 +98,6 @@ def warm_start_config(experiment: Experiment, architecture: str) -> Config:
     return config
 
 
-def box_heads(model: ConfigDict) -> list[ConfigDict]:
-    """The box head of Mask R-CNN, or the one of each stage of a cascade."""
-    return _as_list(model.roi_head.bbox_head)
-
-
-def mask_heads(model: ConfigDict) -> list[ConfigDict]:
-    """The mask head, or the one of each stage."""
-    return _as_list(model.roi_head.mask_head)
-
-
-def roi_extractors(model: ConfigDict) -> list[ConfigDict]:
-    """What pools the features of a RoI, for boxes and for masks."""
-    return [*_as_list(model.roi_head.bbox_roi_extractor), *_as_list(model.roi_head.mask_roi_extractor)]
-
-
-def train_dataset(config: Config) -> ConfigDict:
-    """The images that a training reads, without what repeats them."""
-    dataset = config.train_dataloader.dataset
-    return dataset.dataset if dataset.type == "ClassBalancedDataset" else dataset
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
 def _num_classes(experiment: Experiment, split: str) -> int:
     if experiment.mini is None:
         return _dataset(experiment).num_classes
@@ -173,8 +149,8 @@ def _apply_widths(model: ConfigDict, widths: Widths) -> None:
     if widths.test_proposals is not None:
         model.test_cfg.rpn.update(nms_pre=2 * widths.test_proposals, max_per_img=widths.test_proposals)
     if widths.rois is not None:
-        for stage in _as_list(model.train_cfg.rcnn):
-            stage.sampler.num = widths.rois
+        for sampler in samplers(model):
+            sampler.num = widths.rois
     if widths.detections is not None:
         model.test_cfg.rcnn.max_per_img = widths.detections
 

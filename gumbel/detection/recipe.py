@@ -17,7 +17,8 @@ from mmengine.config import Config, ConfigDict
 from pydantic import BaseModel, model_validator
 from pydantic import ConfigDict as ModelConfig
 
-from gumbel.detection.compose import box_heads, cell_config, infrequent, mask_heads, roi_extractors, train_dataset
+from gumbel.detection.compose import cell_config, infrequent
+from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers, train_dataset
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
@@ -281,10 +282,6 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _stages(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
 Read = Callable[[Experiment, Config], Any]
 
 #: How to read a field of the resolved configuration.
@@ -306,7 +303,7 @@ FIELDS: dict[str, Read] = {
     "allowed_border": lambda e, c: c.model.train_cfg.rpn.allowed_border,
     "train_proposals": lambda e, c: c.model.train_cfg.rpn_proposal.max_per_img,
     "test_proposals": lambda e, c: c.model.test_cfg.rpn.max_per_img,
-    "rois": lambda e, c: _same(stage.sampler.num for stage in _stages(c.model.train_cfg.rcnn)),
+    "rois": lambda e, c: _same(sampler.num for sampler in samplers(c.model)),
     "n_heads": lambda e, c: len(box_heads(c.model)),
     "stage_w": lambda e, c: c.model.roi_head.get("stage_loss_weights"),
     "num_classes": lambda e, c: _same(head.num_classes for head in box_heads(c.model)),
