@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from gumbel import activations
 from gumbel.datasets import DataSet
 from gumbel.detection.options import SCALARS_EVERY, visualizer
+from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers
 from gumbel.experiment import architectures, matrix
 from gumbel.experiment.schema import Experiment, Gol, Regions, Training, Widths
 from gumbel.jobs.files import atomic_path
@@ -93,31 +94,6 @@ def warm_start_config(experiment: Experiment, architecture: str) -> Config:
     return config
 
 
-def box_heads(model: ConfigDict) -> list[ConfigDict]:
-    """The box head of Mask R-CNN, or the one of each stage of a cascade."""
-    return _as_list(model.roi_head.bbox_head)
-
-
-def mask_heads(model: ConfigDict) -> list[ConfigDict]:
-    """The mask head, or the one of each stage."""
-    return _as_list(model.roi_head.mask_head)
-
-
-def roi_extractors(model: ConfigDict) -> list[ConfigDict]:
-    """What pools the features of a RoI, for boxes and for masks."""
-    return [*_as_list(model.roi_head.bbox_roi_extractor), *_as_list(model.roi_head.mask_roi_extractor)]
-
-
-def train_dataset(config: Config) -> ConfigDict:
-    """The images that a training reads, without what repeats them."""
-    dataset = config.train_dataloader.dataset
-    return dataset.dataset if dataset.type == "ClassBalancedDataset" else dataset
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
 def _read(folder: str, name: str) -> Config:
     """A file of ``configs/``, to change at will: mmengine takes a tenth of a second to read one."""
     return deepcopy(_read_once(folder, name))
@@ -165,8 +141,8 @@ def _apply_regions(model: ConfigDict, regions: Regions) -> None:
         if number is not None:
             settings.update(nms_pre=2 * number, max_per_img=number)
     if regions.sampled is not None:
-        for stage in _as_list(model.train_cfg.rcnn):
-            stage.sampler.num = regions.sampled
+        for sampler in samplers(model):
+            sampler.num = regions.sampled
     if regions.detections is not None:
         model.test_cfg.rcnn.max_per_img = regions.detections
 

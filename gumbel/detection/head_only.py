@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from gumbel.detection.checkpoints import load_weights, of_classifier, save_weights
 from gumbel.detection.loop import BATCH, seed_generators
-from gumbel.detection.losses import classification_heads, classification_losses
+from gumbel.detection.losses import classification_losses
+from gumbel.detection.parts import box_heads, samplers
 from gumbel.detection.predict import build_model
 from gumbel.jobs import manifest
 from gumbel.jobs.files import atomic_path, write_json
@@ -50,14 +51,14 @@ def store_features(config_path: Path, checkpoint: Path, images: int, rois: int |
     """
     config = Config.fromfile(config_path)
     if rois is not None:
-        for sampler in _samplers(config.model.train_cfg.rcnn):
+        for sampler in samplers(config.model):
             sampler.num = min(rois, sampler.num)
     model = build_model(config)
     model.load_state_dict(load_weights(checkpoint))
     model = model.to(get_device()).eval()
     loader = Runner.build_dataloader(config.train_dataloader)
     batches = -(-min(images, len(loader.dataset)) // loader.batch_size)
-    width = classification_heads(model)[0].fc_cls.in_features
+    width = box_heads(model)[0].fc_cls.in_features
     schema = pa.schema(
         {"stage": pa.int8(), "label": pa.int32(), "weight": pa.float32(), "features": pa.list_(pa.float16(), width)},
         metadata={"config_sha256": manifest.sha256(config_path), "checkpoint_sha256": manifest.sha256(checkpoint)},
@@ -70,13 +71,9 @@ def store_features(config_path: Path, checkpoint: Path, images: int, rois: int |
             writer.write_table(pa.concat_tables(tables), row_group_size=2**20)
 
 
-def _samplers(rcnn: Any) -> list[Any]:
-    return [stage.sampler for stage in (rcnn if isinstance(rcnn, list | tuple) else [rcnn])]
-
-
 def _tables(model: Any, batch: dict[str, Any], schema: pa.Schema) -> list[pa.Table]:
     """What each stage's ``fc_cls`` and ``loss_cls`` are given in the detector's own loss of a batch."""
-    heads = classification_heads(model)
+    heads = box_heads(model)
     seen: list[dict[str, Tensor]] = [{} for _ in heads]
 
     def note_features(stage: int, _: nn.Module, arguments: tuple[Tensor]) -> None:
@@ -132,7 +129,7 @@ def train_head(config_path: Path, detector: Path, features: Path, root: Path) ->
     config = Config.fromfile(config_path)
     seed = config.randomness.seed
     model = _with_new_classifiers(config, load_weights(detector), seed).to(get_device())
-    layers = nn.ModuleList(head.fc_cls for head in classification_heads(model))
+    layers = nn.ModuleList(head.fc_cls for head in box_heads(model))
     history = pd.DataFrame(_fit(model, layers, config, _batches(stored, config.train_cfg.max_iters, seed)))
 
     paths = TrainingPaths(root)
@@ -161,7 +158,7 @@ def _with_new_classifiers(config: Config, weights: dict[str, Tensor], seed: int)
     model = build_model(config)
     MMLogger.get_current_instance().setLevel(config.log_level)  # it lists every parameter that it initialises
     torch.manual_seed(seed)
-    for head in classification_heads(model):
+    for head in box_heads(model):
         head.init_weights()
     own = {name: tensor for name, tensor in model.state_dict().items() if of_classifier(name)}
     model.load_state_dict({name: tensor for name, tensor in weights.items() if not of_classifier(name)} | own)

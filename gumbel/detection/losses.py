@@ -10,6 +10,7 @@ from mmengine.dist import is_distributed
 from torch import Tensor, nn
 
 from gumbel import activations
+from gumbel.detection.parts import box_heads
 from gumbel.functional import reduce_loss
 
 
@@ -158,10 +159,4 @@ def score_as_mmdet(model: nn.Module) -> None:
 
 def classification_losses(model: Any) -> list[nn.Module]:
     """The classification loss of each box head: one, or one a stage."""
-    return [head.get_submodule("loss_cls") for head in classification_heads(model)]
-
-
-def classification_heads(model: Any) -> list[Any]:
-    """The box head of Mask R-CNN, or the one of each stage of a cascade."""
-    heads = model.roi_head.bbox_head
-    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+    return [head.get_submodule("loss_cls") for head in box_heads(model)]

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 
+from gumbel.detection.parts import box_heads
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import TrainingPaths
 
@@ -85,8 +86,7 @@ def resolved(runner: Any) -> dict[str, Any]:
     """Facts about options, read from the objects of a run, for its manifest."""
     wrapper, loader = runner.optim_wrapper, runner.train_dataloader
     amp = isinstance(wrapper, AmpOptimWrapper)
-    loss_heads = getattr(runner.model, "module", runner.model).roi_head.bbox_head
-    head: Any = loss_heads[0] if isinstance(loss_heads, torch.nn.ModuleList) else loss_heads
+    head, *_ = box_heads(getattr(runner.model, "module", runner.model))
     formats = {
         parameter.is_contiguous(memory_format=torch.channels_last)
         for parameter in runner.model.parameters()

@@ -19,7 +19,8 @@ from pydantic import BaseModel, model_validator
 from pydantic import ConfigDict as ModelConfig
 
 from gumbel import datasets
-from gumbel.detection.compose import box_heads, cell_config, infrequent, mask_heads, roi_extractors, train_dataset
+from gumbel.detection.compose import cell_config, infrequent
+from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers, train_dataset
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
@@ -284,10 +285,6 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _stages(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
 Read = Callable[[Experiment, Config], Any]
 
 #: How to read a field of the resolved configuration.
@@ -309,7 +306,7 @@ FIELDS: dict[str, Read] = {
     "allowed_border": lambda e, c: c.model.train_cfg.rpn.allowed_border,
     "train_proposals": lambda e, c: c.model.train_cfg.rpn_proposal.max_per_img,
     "test_proposals": lambda e, c: c.model.test_cfg.rpn.max_per_img,
-    "rois": lambda e, c: _same(stage.sampler.num for stage in _stages(c.model.train_cfg.rcnn)),
+    "rois": lambda e, c: _same(sampler.num for sampler in samplers(c.model)),
     "n_heads": lambda e, c: len(box_heads(c.model)),
     "stage_w": lambda e, c: c.model.roi_head.get("stage_loss_weights"),
     "num_classes": lambda e, c: _same(head.num_classes for head in box_heads(c.model)),

@@ -15,11 +15,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from gumbel.detection.checkpoints import iteration, latest_checkpoint, save_weights
-from gumbel.detection.compose import train_dataset
 from gumbel.detection.failures import explain
 from gumbel.detection.hooks import HistoryHook, ReportHook, unwrapped
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.options import check_launch, resolved, use_tracking_server
+from gumbel.detection.parts import train_dataset
 from gumbel.detection.processes import Processes
 from gumbel.experiment import dependencies
 from gumbel.jobs import manifest, signals, status

@@ -19,8 +19,9 @@ from mmengine.structures import InstanceData
 from torch.utils.flop_counter import FlopCounterMode
 
 from gumbel import activations
-from gumbel.detection.compose import cell_config, train_dataset
-from gumbel.detection.losses import DropLoss, classification_heads
+from gumbel.detection.compose import cell_config
+from gumbel.detection.losses import DropLoss
+from gumbel.detection.parts import box_heads, mask_heads, samplers, train_dataset
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.preflight.checks import Check
@@ -104,7 +105,7 @@ def noise(side: tuple[int, int], num_classes: int, images: int = 1) -> dict[str,
 
 def _step(model: Any, config: Config, cell: matrix.Cell) -> Iterator[Check]:
     """One forward and backward pass: a finite loss, and gradients where they are expected and nowhere else."""
-    heads = classification_heads(model)
+    heads = box_heads(model)
     batch = model.data_preprocessor(noise((SIDE, SIDE), heads[0].num_classes), training=True)
     total, _ = model.parse_losses(model(**batch, mode="loss"))
     total.backward()
@@ -135,7 +136,7 @@ def _start(model: Any, cell: matrix.Cell) -> Iterator[Check]:
     """The classification loss that the bias alone gives, and how its logits are scored, against closed forms."""
     activation = activations.get(cell.activation)
     problems, found = [], []
-    for head in classification_heads(model):
+    for head in box_heads(model):
         bias = head.fc_cls.bias.detach()
         logits, label = bias.expand(1, -1), torch.zeros(1, dtype=torch.long)
         loss = float(head.loss_cls(logits, label, torch.ones(1), avg_factor=1.0))
@@ -221,19 +222,16 @@ def _count(model: Any, config: Config) -> tuple[float, float]:
         return tensor
 
     alive: list[torch.Tensor] = []
-    stages = config.model.train_cfg.rcnn
     with (
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
     ):
         pyramid = model.neck(model.backbone(torch.empty(1, 3, *image_size(config), device="meta")))
         model.rpn_head(pyramid)
-        roi_head, channels = model.roi_head, config.model.neck.out_channels
-        masks = roi_head.mask_head
-        masks = list(masks) if isinstance(masks, torch.nn.ModuleList) else [masks]
-        for number, head in enumerate(classification_heads(model)):
-            stage = stages[number] if isinstance(stages, list) else stages
-            rois = stage.sampler.num
+        channels = config.model.neck.out_channels
+        masks = mask_heads(model)
+        for number, (head, sampler) in enumerate(zip(box_heads(model), samplers(config.model), strict=True)):
+            rois = sampler.num
             head(torch.empty(rois, channels, 7, 7, device="meta", requires_grad=True))
             if number < len(masks):
                 masks[number](torch.empty(rois // 4, channels, 14, 14, device="meta", requires_grad=True))
@@ -250,7 +248,7 @@ def trial(experiment: Experiment, device: str, steps: int = 50) -> Trial:
     settings = config.optim_wrapper.copy()
     optimiser = build_optim_wrapper(model, settings)
     loaded = config.train_dataloader.batch_size
-    batch = noise(image_size(config), classification_heads(model)[0].num_classes, loaded)
+    batch = noise(image_size(config), box_heads(model)[0].num_classes, loaded)
     taken = []
     for _ in range(steps):
         _wait(device)

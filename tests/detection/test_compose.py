@@ -17,16 +17,9 @@ from mmengine.structures import InstanceData
 
 from gumbel import activations
 from gumbel.datasets import backbones
-from gumbel.detection.compose import (
-    box_heads,
-    cell_config,
-    infrequent,
-    mask_heads,
-    train_dataset,
-    warm_start_config,
-    write_configs,
-)
+from gumbel.detection.compose import cell_config, infrequent, warm_start_config, write_configs
 from gumbel.detection.losses import classification_losses
+from gumbel.detection.parts import box_heads, mask_heads, train_dataset
 from gumbel.experiment import matrix
 from gumbel.paths import CONFIGS
 

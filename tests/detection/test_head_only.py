@@ -15,7 +15,7 @@ from gumbel.detection.checkpoints import save_weights
 from gumbel.detection.compose import write_configs
 from gumbel.detection.head_only import _tensors, store_features, train_head
 from gumbel.detection.loop import BATCH, seed_generators
-from gumbel.detection.losses import classification_heads
+from gumbel.detection.parts import box_heads
 from gumbel.detection.predict import build_model, predict
 from gumbel.evaluation.predictions import read_predictions
 from gumbel.paths import CellPaths, ExperimentPaths
@@ -47,7 +47,7 @@ def _random_detector(config: Path) -> torch.nn.Module:
     """A detector whose normalisations and classifiers are far from their start, as a trained one's are."""
     torch.manual_seed(1)
     model = build_model(Config.fromfile(config))
-    for head in classification_heads(model):
+    for head in box_heads(model):
         torch.nn.init.normal_(head.fc_cls.weight, std=0.3)
     return model
 
@@ -80,7 +80,7 @@ def test_the_detectors_own_layer_has_mmdets_loss_on_the_stored_features(here, ar
         losses = model(**model.data_preprocessor(next(iterator), training=True), mode="loss")
 
     stored = pq.ParquetFile(FILES.head_only_features(architecture, 0)).read_row_group(0)
-    for stage, head in enumerate(classification_heads(model)):
+    for stage, head in enumerate(box_heads(model)):
         features, label, weight = _tensors(stored, stage, torch.device("cpu"))
         name = "loss_cls" if architecture == "mask_rcnn_r50" else f"s{stage}.loss_cls"
         own = torch.nn.functional.cross_entropy(head.fc_cls(features), label, reduction="none")

@@ -9,8 +9,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from gumbel import activations
-from gumbel.detection.compose import box_heads, cell_config
+from gumbel.detection.compose import cell_config
 from gumbel.detection.losses import ActivationLoss, classification_losses, set_scoring
+from gumbel.detection.parts import box_heads
 from gumbel.experiment import matrix
 from gumbel.paths import CONFIGS
 

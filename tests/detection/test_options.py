@@ -9,7 +9,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from gumbel.detection import options
-from gumbel.detection.compose import cell_config, train_dataset, warm_start_config
+from gumbel.detection.compose import cell_config, warm_start_config
+from gumbel.detection.parts import train_dataset
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS, TrainingPaths

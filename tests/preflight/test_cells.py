@@ -9,8 +9,9 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from gumbel.detection.compose import box_heads, cell_config
+from gumbel.detection.compose import cell_config
 from gumbel.detection.losses import ActivationLoss
+from gumbel.detection.parts import box_heads
 from gumbel.experiment import matrix
 from gumbel.paths import CONFIGS
 from gumbel.preflight import cells, doctor
