@@ -49,9 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gumbel", description=__doc__.partition("\n")[0])
     subparsers = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
 
-    stage = subparsers.add_parser("data", help="generate the embedded data; download, verify and link LVIS")
-    stage.add_argument("dataset", choices=["mini", "lvis"])
-    _experiment(stage)
+    stage = subparsers.add_parser("data", help="provide an experiment's data: generate it, or download and verify it")
+    _experiment(stage, settings=True)
     stage.set_defaults(run=stages.data)
 
     stage = subparsers.add_parser("subset", help="write the part of the training images that keeps the tail")
@@ -66,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     stage.set_defaults(run=stages.backbones)
 
     stage = subparsers.add_parser("configs", help="write the resolved configuration of every training")
-    _experiment(stage)
+    _experiment(stage, settings=True)
+    stage.add_argument("--only", type=Path, nargs="+", default=[], help="those of these paths alone")
     stage.set_defaults(run=stages.configs)
 
     stage = subparsers.add_parser("recipe", help="the resolved recipe of every cell")
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--diff", action="store_true", help="compare with the released one; status 1 if a deviation has no reason"
     )
     _experiment(stage, default=CONFIGS / "experiments" / "lvis.yaml")
+    stage.add_argument("--output", type=Path, help="also write what differs, and why (JSON)")
     stage.set_defaults(run=stages.recipe)
 
     stage = subparsers.add_parser("doctor", help="check everything that can be known before GPU hours are spent")
@@ -188,10 +189,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _experiment(stage: argparse.ArgumentParser, default: Path | None = None) -> None:
+def _experiment(stage: argparse.ArgumentParser, default: Path | None = None, settings: bool = False) -> None:
     words = "experiment: a file (YAML), or a name in configs/experiments"
     words += f"; {default.stem} if not given" if default else ""
-    stage.add_argument("--experiment", type=_experiment_file, required=default is None, default=default, help=words)
+    choice = stage.add_mutually_exclusive_group(required=default is None)
+    choice.add_argument("--experiment", type=_experiment_file, default=default, help=words)
+    if settings:
+        choice.add_argument("--settings", nargs="+", metavar="KEY=JSON", help="its settings, in the place of a file")
 
 
 def _experiment_file(text: str) -> Path:

@@ -6,13 +6,16 @@ the right order. Heavy packages are imported by the stage that needs them.
 
 from argparse import Namespace
 
-from gumbel.experiment import matrix
+from gumbel.experiment import dependencies, matrix
+from gumbel.experiment.schema import Source
 from gumbel.jobs.files import write_json
 
 
 def data(options: Namespace) -> None:
-    experiment = matrix.load(options.experiment)
-    matrix.data(experiment).provide()
+    if options.settings:
+        matrix.data(Source(**dependencies.from_settings(options.settings))).provide()
+    else:
+        matrix.data(matrix.load(options.experiment)).provide()
 
 
 def backbones(options: Namespace) -> None:
@@ -33,20 +36,21 @@ def subset(options: Namespace) -> None:
 
 
 def configs(options: Namespace) -> None:
-    from gumbel.detection import recipe
     from gumbel.detection.compose import write_configs
-    from gumbel.jobs.files import write_json
-    from gumbel.paths import ExperimentPaths
 
-    experiment = matrix.load(options.experiment)
-    write_configs(experiment)
-    write_json(ExperimentPaths(experiment.name).recipe, recipe.as_record(recipe.compare(experiment)))
+    if options.settings:
+        experiment = matrix.parse(dependencies.from_settings(options.settings))
+    else:
+        experiment = matrix.load(options.experiment)
+    write_configs(experiment, options.only)
 
 
 def recipe(options: Namespace) -> None:
     from gumbel.detection import recipe
 
     comparisons = recipe.compare(matrix.load(options.experiment))
+    if options.output:
+        write_json(options.output, recipe.as_record(comparisons))
     if not options.diff:
         print(recipe.listing(comparisons))
         return

@@ -37,6 +37,8 @@ class DataSet(DataPaths, ABC):
     Settings: ClassVar[type[Section]] = Section
     #: What readers call it.
     label: ClassVar[str]
+    #: Files of the project that its properties are read from.
+    facts: ClassVar[tuple[Path, ...]] = ()
     #: Whether it is provided on the submit host, which has a network.
     on_submit_host: ClassVar[bool] = False
 

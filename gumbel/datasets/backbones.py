@@ -2,11 +2,18 @@
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from gumbel import paths
-from gumbel.datasets.download import PATIENCE, Download, Patience, fetch
+from gumbel.datasets.published import Download
+
+if TYPE_CHECKING:
+    from gumbel.datasets.download import Patience
+
+
+FILE = paths.CONFIGS / "models" / "backbones.yaml"
 
 
 class Backbone(Download):
@@ -23,11 +30,13 @@ class Backbone(Download):
 @cache
 def backbones() -> dict[str, Backbone]:
     """Every file of configs/models/backbones.yaml by its name."""
-    rows = yaml.safe_load((paths.CONFIGS / "models" / "backbones.yaml").read_text())
+    rows = yaml.safe_load(FILE.read_text())
     return {row["name"]: Backbone(**row) for row in rows}
 
 
-def provide(backbone: Backbone, patience: Patience = PATIENCE) -> None:
-    """Download ``backbone`` to its path, or verify the file that is there. Raises as :func:`fetch`."""
-    fetch(backbone, backbone.path, patience)
+def provide(backbone: Backbone, patience: "Patience | None" = None) -> None:
+    """Download ``backbone`` to its path, or verify the file that is there. Raises as ``download.fetch``."""
+    from gumbel.datasets.download import PATIENCE, fetch
+
+    fetch(backbone, backbone.path, patience or PATIENCE)
     print(f"{backbone.path}: verified")

@@ -4,8 +4,9 @@ Everything that a training depends on ends up in one resolved mmengine configura
 written beside its results and is the only thing that training and prediction read.
 """
 
+from collections.abc import Callable, Collection
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -272,22 +273,30 @@ def _dataset_files(files: DataPaths, split: str) -> dict[str, Any]:
     return dict(data_root="", ann_file=str(files.annotations(split)), data_prefix=dict(img=f"{files.images}/"))
 
 
-def write_configs(experiment: Experiment) -> list[Path]:
-    """Write the configuration of every cell, and of every warm start; return their paths."""
+def write_configs(experiment: Experiment, only: Collection[Path] = ()) -> list[Path]:
+    """Write the configuration of every cell, and of every warm start, or those of the paths ``only``; return the paths.
+
+    Raises:
+        ValueError: the experiment has no training with a configuration at one of ``only``.
+    """
     paths = ExperimentPaths(experiment.name)
-    configs = {
-        paths.cell(architecture, activation, seed).config: cell_config(experiment, architecture, activation, seed)
-        for architecture in experiment.architectures
-        for activation in experiment.activations
-        for seed in experiment.seeds
+    composed: dict[Path, Callable[[], Config]] = {
+        cell.paths(experiment).config: partial(cell_config, experiment, cell.architecture, cell.activation, cell.seed)
+        for cell in matrix.cells(experiment)
     }
     if experiment.warm_start is not None:
         for architecture in experiment.architectures:
-            configs[paths.warm_start(architecture).config] = warm_start_config(experiment, architecture)
-    for path, config in configs.items():
+            path = paths.warm_start(architecture).config
+            composed[path] = partial(warm_start_config, experiment, architecture)
+    if unknown := set(only) - set(composed):
+        known = ", ".join(map(str, composed))
+        raise ValueError(f"expected configurations of {experiment.name} ({known}), found {sorted(map(str, unknown))}")
+    chosen = list(only or composed)
+    for path in chosen:
+        config = composed[path]()
         with atomic_path(path) as temporary:
             temporary.write_text(_header(experiment, config, path) + config.pretty_text)
-    return list(configs)
+    return chosen
 
 
 def _header(experiment: Experiment, config: Config, path: Path) -> str:

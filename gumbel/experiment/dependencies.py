@@ -15,9 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gumbel import activations
+import yaml
+
+from gumbel import activations, datasets
+from gumbel.datasets import backbones
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS, REPOSITORY
+from gumbel.section import Section
 
 #: Keys of an experiment that change no configuration: what it is called, and what is made of its cells afterwards.
 HARMLESS = {
@@ -30,14 +34,11 @@ HARMLESS = {
     "checkpoints",
     "head_only",
 }
-#: Keys that name the matrix, or say how its cells differ: of a cell, its own part.
-BY_CELL = {"architectures", "activations", "seeds", "training", "cells", "options", "classifier"}
+_NOT_OF_A_WARM_START = {"cells", "options", "snapshots", "classifier", "gol", "oversample", "subset"}
 _PACKAGE = REPOSITORY / "gumbel"
 #: What composes a configuration, and what runs in a training; with each, all that it imports from the package.
 COMPOSING = (_PACKAGE / "detection" / "compose.py",)
-TRAINING = tuple(
-    _PACKAGE / "detection" / f"{name}.py" for name in ("train", "parts", "losses", "loop", "hooks", "options")
-)
+TRAINING = tuple(_PACKAGE / "detection" / f"{name}.py" for name in ("train", "losses", "loop", "hooks", "options"))
 #: Imported by a training and no part of its result: bookkeeping, and what is in the configuration already.
 _APART_FROM_TRAINING = (_PACKAGE / "jobs", _PACKAGE / "experiment", _PACKAGE / "datasets")
 #: Packages whose own configurations ours inherit from.
@@ -69,15 +70,15 @@ def cell_settings(experiment: Experiment, architecture: str, activation: str, se
 def warm_start_settings(experiment: Experiment, architecture: str) -> Experiment:
     """The part of an experiment that decides the configuration of the warm start of an architecture.
 
-    A warm start has no activation and no snapshots, and the schedule of its own: any will do in their place.
+    It has no activation, for which any stands in, and a schedule of its own.
     """
     assert experiment.warm_start is not None
-    anything = {"activations": [activations.names()[0]], "seeds": [0], "cells": {}, "options": {}, "snapshots": []}
-    anything |= {"schedule": experiment.warm_start.schedule, "classifier": type(experiment.classifier)()}
-    return experiment.model_copy(update=_defaults(experiment) | anything | {"architectures": [architecture]})
+    own = {"architectures": [architecture], "activations": [activations.names()[0]], "seeds": [0]}
+    own |= {"schedule": experiment.warm_start.schedule}
+    return experiment.model_copy(update=_defaults(experiment, HARMLESS | _NOT_OF_A_WARM_START) | own)
 
 
-def as_settings(experiment: Experiment) -> list[str]:
+def as_settings(experiment: Section) -> list[str]:
     """The experiment as ``KEY=JSON``, one a key: Snakemake names those that changed."""
     record = experiment.model_dump(mode="json")
     return [f"{key}={json.dumps(value, sort_keys=True)}" for key, value in sorted(record.items())]
@@ -101,20 +102,22 @@ def from_settings(settings: Iterable[str]) -> dict[str, Any]:
     return record
 
 
-def sources(experiment: Experiment, architecture: str, activation: str | None, schedule: str) -> list[str]:
+@cache
+def sources(dataset: str, architecture: str, activation: str | None, schedule: str) -> list[str]:
     """Every file that a training and its configuration depend on, with the beginning of its digest; and packages.
 
     Args:
-        activation: None for a warm start.
-        schedule: name of a file in configs/schedules/.
+        dataset, architecture, activation, schedule: names; activation is None for a warm start.
     """
     configs = [
         CONFIGS / "models" / f"{architecture}.py",
-        CONFIGS / "datasets" / f"{experiment.dataset}.py",
+        CONFIGS / "datasets" / f"{dataset}.py",
         CONFIGS / "schedules" / f"{schedule}.py",
     ]
     files = {file for config in configs for file in _based_on(config)}
-    files |= {*_imported((*COMPOSING, *_data_set(experiment), *_activation(activation)), (_PACKAGE / "jobs",))}
+    files |= {backbones.FILE, *datasets.get(dataset).facts}
+    data_set = _PACKAGE / "datasets" / dataset / "__init__.py"
+    files |= {*_imported((*COMPOSING, data_set, *_activation(activation)), (_PACKAGE / "jobs",))}
     files |= {*_imported(TRAINING, _APART_FROM_TRAINING)}
     packages = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
     return [*fingerprints(sorted(files)), *packages]
@@ -125,20 +128,16 @@ def code(activation: str) -> list[str]:
     return fingerprints(_imported((*TRAINING, *_activation(activation)), _APART_FROM_TRAINING))
 
 
-def _defaults(experiment: Experiment) -> dict[str, Any]:
-    """Harmless keys with values that say nothing."""
+def _defaults(experiment: Experiment, keys: Iterable[str] = HARMLESS) -> dict[str, Any]:
+    """Keys of no effect with values that say nothing."""
     fields = type(experiment).model_fields
-    values = {name: fields[name].get_default(call_default_factory=True) for name in HARMLESS}
+    values = {name: fields[name].get_default(call_default_factory=True) for name in keys}
     return values | {"description": "", "reproduction": False}
 
 
 def _activation(name: str | None) -> list[Path]:
     path = _PACKAGE / "activations" / f"{name}.py"
     return [path] if path.exists() else []
-
-
-def _data_set(experiment: Experiment) -> list[Path]:
-    return [_PACKAGE / "datasets" / experiment.dataset / "__init__.py"]
 
 
 def fingerprints(files: Iterable[Path]) -> list[str]:
@@ -148,7 +147,11 @@ def fingerprints(files: Iterable[Path]) -> list[str]:
 
 @cache
 def _digest(file: Path) -> str:
-    """SHA-256 of what the file's code says: its syntax tree without docstrings."""
+    """SHA-256 of what a file says: of code its syntax tree without docstrings, of YAML what it holds."""
+    if file.suffix == ".yaml":
+        return hashlib.sha256(json.dumps(yaml.safe_load(file.read_text()), sort_keys=True).encode()).hexdigest()
+    if file.suffix != ".py":
+        return hashlib.sha256(file.read_bytes()).hexdigest()
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
@@ -191,7 +194,8 @@ def _imports(module: Path) -> list[Path]:
 
 
 def _imported_names(module: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(module.read_text())):
+    """What a module imports when it is imported itself: what a function imports late, such as a download, is apart."""
+    for node in ast.parse(module.read_text()).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

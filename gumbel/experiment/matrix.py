@@ -13,7 +13,7 @@ from gumbel import activations, datasets
 from gumbel.datasets import DataSet
 from gumbel.datasets.backbones import Backbone
 from gumbel.experiment import architectures
-from gumbel.experiment.schema import Experiment
+from gumbel.experiment.schema import Experiment, Source
 from gumbel.paths import CONFIGS, CellPaths, ExperimentPaths
 
 
@@ -58,9 +58,14 @@ def cell(experiment: Experiment, architecture: str, activation: str, seed: int |
     )
 
 
-def data(experiment: Experiment) -> DataSet:
+def data(experiment: Source) -> DataSet:
     """The data set as the experiment uses it."""
     return datasets.get(experiment.dataset).of(experiment.name, experiment.data_root, experiment.data)
+
+
+def source(experiment: Experiment) -> Source:
+    """Which data the experiment is about, and nothing else of it."""
+    return Source(**{name: getattr(experiment, name) for name in Source.model_fields})
 
 
 def starting_weights(experiment: Experiment) -> list[Backbone]:

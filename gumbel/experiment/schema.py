@@ -121,20 +121,25 @@ class HeadOnly(Section):
     rois: int | None = Field(128, ge=1, description="RoIs cached per image and stage; null keeps the architecture's")
 
 
-class Experiment(Section):
-    """A named run: which cells, on which data, how trained and how judged."""
+class Source(Section):
+    """Which data an experiment is about."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="folder of the results")]
-    description: str = Field(description="one sentence for the report's first line")
-    reproduction: bool = Field(
-        description="whether it follows the paper's recipe, so that absolute numbers may be compared"
-    )
-    recipe: Recipe = Field("1x", description="released recipe that it is compared with (docs/recipe.md)")
     dataset: str = Field(description="data set: a folder in gumbel/datasets/")
     data_root: Path = Field(
         description="folder that holds the data set, or will; of LVIS, any usual layout (docs/data.md)"
     )
     data: dict[str, Any] = Field({}, description="settings of the data set: sections below")
+
+
+class Experiment(Source):
+    """A named run: which cells, on which data, how trained and how judged."""
+
+    description: str = Field(description="one sentence for the report's first line")
+    reproduction: bool = Field(
+        description="whether it follows the paper's recipe, so that absolute numbers may be compared"
+    )
+    recipe: Recipe = Field("1x", description="released recipe that it is compared with (docs/recipe.md)")
     architectures: list[str] = Field(min_length=1, description="rows of the matrix: files in configs/models/")
     activations: list[str] = Field(min_length=1, description="columns of the matrix: files in gumbel/activations/")
     seeds: list[int] = Field([0], min_length=1, description="trainings per cell of the matrix")

@@ -12,19 +12,23 @@ import yaml
 from gumbel.datasets import DataSet
 from gumbel.paths import CONFIGS, DATA
 
+#: What a whole copy holds, and its categories.
+FACTS, CATEGORIES = CONFIGS / "datasets" / "lvis_v1.yaml", CONFIGS / "paper" / "lvis_v1_categories.csv"
+
 
 @cache
 def published() -> dict[str, Any]:
-    """configs/datasets/lvis_v1.yaml, with the rows of the paper's categories."""
-    with (CONFIGS / "paper" / "lvis_v1_categories.csv").open(newline="") as file:
+    """What is published of LVIS v1, with a row for each category in the order of their ids."""
+    with CATEGORIES.open(newline="") as file:
         categories = sorted(csv.DictReader(file), key=lambda row: int(row["id"]))
-    return {"categories": categories, **yaml.safe_load((CONFIGS / "datasets" / "lvis_v1.yaml").read_text())}
+    return {"categories": categories, **yaml.safe_load(FACTS.read_text())}
 
 
 class LVIS(DataSet):
     """A copy in ``data_root``, which may be elsewhere and read-only; what it lacks is downloaded into it."""
 
     label = "LVIS v1"
+    facts = (FACTS, CATEGORIES)
     on_submit_host = True
 
     @staticmethod
