@@ -13,8 +13,7 @@ from gumbel.paths import REPOSITORY
 
 #: From the top down.
 LAYERS = (
-    "cli",
-    "stages",
+    "commands",
     "report",
     "monitor",
     "analysis",
@@ -44,7 +43,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def layer(path: Path) -> str:
-    """`gumbel/report/page/render.py` belongs to report, `gumbel/cli.py` to cli."""
+    """`gumbel/report/page/render.py` belongs to report, `gumbel/paths.py` to paths."""
     return path.relative_to(REPOSITORY / "gumbel").parts[0].removesuffix(".py")
 
 

@@ -168,13 +168,22 @@ def load(path: Path) -> Experiment:
     Raises:
         ValueError: as :func:`parse`; FileNotFoundError: there is no such file.
     """
+    return loads(path.read_text(), str(path))
+
+
+def loads(text: str, source: str = "the configuration") -> Experiment:
+    """Read and check an experiment written as YAML or JSON.
+
+    Raises:
+        ValueError: as :func:`parse`.
+    """
     try:
-        record = yaml.safe_load(path.read_text())
+        record = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(_message(str(path), [f"expected YAML; found {error}"])) from None
+        raise ValueError(_message(source, [f"expected YAML; found {error}"])) from None
     if not isinstance(record, dict):
-        raise ValueError(_message(str(path), [f"expected keys and values; found {record!r}"]))
-    return parse(record, str(path))
+        raise ValueError(_message(source, [f"expected keys and values; found {record!r}"]))
+    return parse(record, source)
 
 
 def _message(source: str, problems: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gumbel.cli import OUTPUT_OPTIONS
+from gumbel.commands import commands
 from gumbel.detection.compose import CUSTOM_IMPORTS
 from gumbel.experiment import dependencies, matrix
 from gumbel.experiment.schema import Experiment
@@ -26,7 +26,7 @@ EXPERIMENT = {
     "snapshots": [],
 }
 #: Options of stages that name a file to write.
-WRITTEN = tuple(f"--{name.replace('_', '-')}" for name in OUTPUT_OPTIONS)
+WRITTEN = {flag for command in commands().values() for each in command.arguments if each.writes for flag in each.flags}
 #: Stands in for `python -m gumbel`: every stage only touches the files that it would write.
 STUB = """\
 #!{python} -S
