@@ -3,7 +3,7 @@
 import atexit
 import gc
 
-from gumbel.cli import main
+from gumbel.commands import main
 
 # With torch and mmdet loaded, Python would look for garbage for a second before it ends
 atexit.register(gc.freeze)

@@ -1,5 +1,6 @@
 """The command line: every stage explains itself, and a foreseen mistake ends with a sentence."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -9,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gumbel.cli import _parser, main
+from gumbel.commands import commands, main
 from gumbel.experiment import matrix
-from gumbel.paths import CONFIGS, OUTPUTS
+from gumbel.paths import CONFIGS, OUTPUTS, job_manifest
 
 IMAGE = {"id": 1, "height": 8, "width": 8, "neg_category_ids": [], "not_exhaustive_category_ids": []}
-STAGES = sorted(_parser()._subparsers._group_actions[0].choices)
+STAGES = list(commands())
 
 
 @pytest.fixture
@@ -53,7 +54,30 @@ def test_the_list_of_stages_says_what_each_does(capsys):
         main(["--help"])
     words = " ".join(capsys.readouterr().out.split())
     for stage in STAGES:
-        assert re.search(rf"[\w)] {stage} [a-zA-Z][\w' ]{{10}}", words), stage
+        assert re.search(rf"[\w)].? {stage} [a-zA-Z][\w' ]{{10}}", words), stage
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_says_what_it_does_in_a_sentence(stage):
+    assert re.fullmatch(r"[A-Z][^.]*(\d\.x[^.]*)*\.", commands()[stage].summary)
+
+
+def test_an_experiment_is_given_by_its_file_its_name_or_its_text(folder, capsys):
+    def shown(source: str) -> str:
+        main(["status", "--experiment", source])
+        return capsys.readouterr().out
+
+    one, mini = Path("one.yaml").read_text(), CONFIGS / "experiments" / "mini.yaml"
+    assert shown("one.yaml") == shown(json.dumps(yaml.safe_load(one))) != ""
+    assert shown("mini") == shown(str(mini)) != shown("one.yaml")
+    assert "the text of --experiment is not a valid experiment" in failure(capsys, "status --experiment {grid:8}")
+
+
+def test_the_record_of_an_output_names_the_files_that_were_read_and_none_that_was_written(folder):
+    for _ in range(2):  # the second time, what is written is there already
+        main(["subset", "annotations.json", "--images-per-category", "1", "--output", "o"])
+    digest = hashlib.sha256(Path("annotations.json").read_bytes()).hexdigest()
+    assert json.loads(job_manifest(Path("o")).read_text())["inputs"] == {"annotations.json": digest}
 
 
 def test_every_stage_of_the_table_of_outputs_is_a_command():
@@ -68,9 +92,9 @@ MISTAKES = {
     "weight-norms damaged --annotations annotations.json --output o": "expected weights in damaged, found a damaged",
     "object-distribution none.json --output o": "none.json",
     "object-distribution damaged --output o": "expected a JSON object, found damaged",
-    "data mini --experiment lvis.yaml": "expected a `mini` section in lvis.yaml, found none",
+    "data mini --experiment lvis.yaml": "expected a `mini` section in experiment lvis, found none",
     "data mini --experiment none.yaml": "expected to use none.yaml, found: No such file",
-    "data lvis --experiment one.yaml": "expected dataset lvis_v1 in one.yaml, found mini",
+    "data lvis --experiment one.yaml": "expected dataset lvis_v1 in experiment mini, found mini",
     "backbones resnet5O": "expected names among resnet50-0676ba61, ",
     "configs --experiment typo.yaml": "found 'gumble'",
     "collect --experiment typo.yaml --output o": "found 'gumble'",

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from docs import reference
-from gumbel.cli import _parser
+from gumbel.commands import parser
 from gumbel.paths import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -52,7 +52,7 @@ def test_commands_have_the_stages_and_options_that_the_pages_write(page):
     for command in re.findall(r"^python -m gumbel (.*)$", text, re.MULTILINE):
         arguments = shlex.split(command, comments=True)
         if "--help" not in arguments:
-            _parser().parse_args(arguments)  # exits where it does not know one
+            parser().parse_args(arguments)  # exits where it does not know one
 
 
 def test_readme_names_only_targets_that_the_makefile_has():

@@ -13,8 +13,7 @@ from gumbel.paths import REPOSITORY
 
 #: From the top down.
 LAYERS = (
-    "cli",
-    "stages",
+    "commands",
     "report",
     "monitor",
     "analysis",
@@ -22,11 +21,13 @@ LAYERS = (
     "detection",
     "evaluation",
     "words",
-    "datasets",
     "experiment",
+    "datasets",
     "jobs",
-    "paths",
     "activations",
+    "literals",
+    "section",
+    "paths",
     "functional",
 )
 OPENMMLAB = {"mmdet", "mmcv", "mmengine"}
@@ -44,7 +45,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def layer(path: Path) -> str:
-    """`gumbel/report/page/render.py` belongs to report, `gumbel/cli.py` to cli."""
+    """`gumbel/report/page/render.py` belongs to report, `gumbel/paths.py` to paths."""
     return path.relative_to(REPOSITORY / "gumbel").parts[0].removesuffix(".py")
 
 

@@ -46,4 +46,4 @@ def _log1mexp(x: Tensor) -> Tensor:
 
 
 #: Halfway between Gumbel and sigmoid.
-ACTIVATION = parametric("parametric", "Parametric, λ = ½", 0.5)
+ACTIVATION = parametric("parametric", label="Parametric, λ = ½", shape=0.5)

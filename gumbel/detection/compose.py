@@ -157,8 +157,14 @@ def _apply_gol(model: ConfigDict, gol: Gol) -> None:
 
 
 def _classification_loss(experiment: Experiment, activation: str, num_classes: int) -> ConfigDict:
-    loss = activations.get(activation).loss_config(num_classes, experiment.options.get(activation, {}))
+    chosen, own = activations.get(activation), activations.get(activations.mmdet_default())
+    loss = chosen.loss_config(num_classes, experiment.options.get(activation, {}))
+    drops = experiment.gol.drop_below is not None
+    if activation in experiment.released_scoring and (drops or chosen.outputs(1) != own.outputs(1)):
+        raise ValueError(f"`released_scoring`: expected activations with the outputs of {own.name}, found {activation}")
     if experiment.gol.drop_below is not None:
+        if chosen.loss is None:
+            raise ValueError(f"`gol.drop_below`: expected activations with a loss of each class, found {activation}")
         rare = infrequent(matrix.data(experiment), experiment.gol.drop_below)
         loss |= dict(type="DropLoss", num_classes=num_classes, infrequent=rare)
     return ConfigDict(loss)

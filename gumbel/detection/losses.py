@@ -47,7 +47,7 @@ class ActivationLoss(nn.Module):
         self.module = None if module is None else MODELS.build(module)
         self.options = options
         if hasattr(self.module, "use_distributed"):  # what it has seen is added up over the processes
-            self.module.use_distributed = is_distributed()
+            setattr(self.module, "use_distributed", is_distributed())  # noqa: B010
 
     def forward(
         self,
@@ -80,8 +80,8 @@ class ActivationLoss(nn.Module):
         return {"acc": accuracy(cls_score, labels)}
 
     def extra_repr(self) -> str:
-        scoring = self.activation if self.custom_activation else activations.mmdet_default()
-        return f"activation={self.activation.name}, scoring={scoring.name}, options={self.options}"
+        scoring = self.activation.name if self.custom_activation else activations.mmdet_default()
+        return f"activation={self.activation.name}, scoring={scoring}, options={self.options}"
 
 
 @MODELS.register_module()

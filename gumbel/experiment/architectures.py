@@ -4,14 +4,13 @@
 'M-R50'
 """
 
-import ast
 from functools import cache
-from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from gumbel import paths
 from gumbel.datasets import backbones
+from gumbel.literals import keywords
 from gumbel.section import Section
 
 FOLDER = paths.CONFIGS / "models"
@@ -52,8 +51,8 @@ def get(name: str) -> Architecture:
     path = FOLDER / f"{name}.py"
     where = f"{path.relative_to(paths.REPOSITORY)}"
     try:
-        found = Architecture(name=name, **_said(ast.parse(path.read_text())))
-    except (ValidationError, ValueError, TypeError) as error:
+        found = Architecture(name=name, **keywords(path, "architecture"))
+    except ValueError as error:
         raise ValueError(
             f"expected `architecture = dict(label=..., ...)` in {where}, as in mask_rcnn_r50.py; {error}"
         ) from None
@@ -61,13 +60,3 @@ def get(name: str) -> Architecture:
         known = ", ".join(backbones.backbones())
         raise ValueError(f"expected a backbone among {known} in {where}, found {found.backbone!r}; correct the name")
     return found
-
-
-def _said(module: ast.Module) -> dict[str, Any]:
-    """The keywords of ``architecture = dict(...)``, which must be literals."""
-    for node in module.body:
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["architecture"]:
-            if isinstance(node.value, ast.Call):
-                return {str(each.arg): ast.literal_eval(each.value) for each in node.value.keywords}
-            return dict(ast.literal_eval(node.value))
-    raise ValueError("found none")

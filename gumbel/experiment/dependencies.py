@@ -78,28 +78,10 @@ def warm_start_settings(experiment: Experiment, architecture: str) -> Experiment
     return experiment.model_copy(update=_defaults(experiment, HARMLESS | _NOT_OF_A_WARM_START) | own)
 
 
-def as_settings(experiment: Section) -> list[str]:
-    """The experiment as ``KEY=JSON``, one a key: Snakemake names those that changed."""
-    record = experiment.model_dump(mode="json")
-    return [f"{key}={json.dumps(value, sort_keys=True)}" for key, value in sorted(record.items())]
-
-
-def from_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """The mapping that :func:`as_settings` wrote.
-
-    Raises:
-        ValueError: an entry is no ``KEY=JSON``.
-    """
-    record = {}
-    for entry in settings:
-        key, equals, value = entry.partition("=")
-        try:
-            record[key] = json.loads(value) if equals else None
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise ValueError(f"expected KEY=JSON, found {entry!r}; give an experiment's settings so, or its file")
-    return record
+def as_settings(settings: Section) -> list[str]:
+    """Entries ``"key": value,`` that are an experiment again in braces; Snakemake names those that change."""
+    record = settings.model_dump(mode="json", exclude_defaults=True)
+    return [f"{json.dumps(key)}: {json.dumps(value, sort_keys=True)}," for key, value in sorted(record.items())]
 
 
 @cache

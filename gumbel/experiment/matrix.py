@@ -81,7 +81,7 @@ def scorings(experiment: Experiment, activation: str) -> list[str]:
 
 def scored_with(activation: str, scoring: str) -> str:
     """The activation that turns the logits of a cell into scores under ``scoring``."""
-    return activation if scoring == "matched" else activations.mmdet_default().name
+    return activation if scoring == "matched" else activations.mmdet_default()
 
 
 def scored(experiment: Experiment, activation: str) -> list[tuple[str, str]]:
@@ -164,31 +164,24 @@ def _problems(experiment: Experiment) -> Iterator[str]:
 
 
 def _activation_problems(experiment: Experiment, data_set: DataSet) -> Iterator[str]:
-    """Options that an activation's loss does not have, and what it cannot be combined with."""
+    """Options that an activation's loss does not have, and what the drop loss cannot do."""
     yield from _unknown("options", experiment.options, activations.names())
-    known = [activations.get(name) for name in experiment.activations if name in activations.names()]
-    for activation in known:
-        try:
-            activation.loss_config(1, experiment.options.get(activation.name, {}))
-        except ValueError as error:
-            yield f"options: {error}"
-        if activation.name in experiment.released_scoring and (
-            activation.outputs(1) != activations.mmdet_default().outputs(1) or experiment.gol.drop_below is not None
-        ):
-            yield (
-                "released_scoring: expected activations with as many outputs as mmdet's own scoring reads, found "
-                f"{activation.name!r}; leave it out"
-            )
+    for name in set(experiment.options) & set(activations.names()):
+        known = activations.said(name).get("options", {})
+        yield from _unknown(f"options.{name}", experiment.options[name], known, "one of its options ({})")
+        for option in set(experiment.options[name]) & set(known):
+            yield from _unknown(f"options.{name}.{option}", [experiment.options[name][option]], known[option])
     if experiment.gol.drop_below is not None:
         if data_set.image_shares is None:
             yield (
                 "gol.drop_below: expected a data set whose training images of each category are known, found "
                 f"{experiment.dataset}; leave it out"
             )
-        if unfit := [each.name for each in known if each.competing or each.loss is None]:
+        known_names = set(experiment.activations) & set(activations.names())
+        if competing := sorted(name for name in known_names if activations.said(name).get("competing")):
             yield (
                 "gol.drop_below: expected activations whose classes are problems of their own, found "
-                f"{', '.join(unfit)}; leave it out"
+                f"{', '.join(competing)}; leave it out"
             )
 
 
@@ -210,13 +203,27 @@ def load(path: Path) -> Experiment:
     Raises:
         ValueError: as :func:`parse`; FileNotFoundError: there is no such file.
     """
+    return loads(path.read_text(), str(path))
+
+
+def loads(text: str, source: str = "the configuration") -> Experiment:
+    """Read and check an experiment written as YAML or JSON.
+
+    Raises:
+        ValueError: as :func:`parse`.
+    """
+    return parse(read(text, source), source)
+
+
+def read(text: str, source: str) -> dict[str, Any]:
+    """The keys and values that a text in YAML or JSON holds, unchecked."""
     try:
-        record = yaml.safe_load(path.read_text())
+        record = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(_message(str(path), [f"expected YAML; found {error}"])) from None
+        raise ValueError(_message(source, [f"expected YAML; found {error}"])) from None
     if not isinstance(record, dict):
-        raise ValueError(_message(str(path), [f"expected keys and values; found {record!r}"]))
-    return parse(record, str(path))
+        raise ValueError(_message(source, [f"expected keys and values; found {record!r}"]))
+    return record
 
 
 def _message(source: str, problems: Iterable[str]) -> str:

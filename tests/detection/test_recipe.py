@@ -9,7 +9,7 @@ import pytest
 import yaml
 from mmengine.config import Config, ConfigDict
 
-from gumbel.cli import main
+from gumbel.commands import main
 from gumbel.detection import recipe
 from gumbel.detection.compose import cell_config
 from gumbel.experiment import matrix

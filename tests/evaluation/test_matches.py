@@ -10,7 +10,7 @@ import pycocotools.mask as rle
 import pytest
 
 from gumbel.analysis.errors import diagnose
-from gumbel.cli import main
+from gumbel.commands import main
 from gumbel.evaluation import bootstrap, compiled, protocol
 from gumbel.evaluation.ground_truth import read_ground_truth
 from gumbel.evaluation.lvis_ap import evaluate

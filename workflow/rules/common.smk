@@ -9,6 +9,10 @@ if workflow.output_settings.dryrun:
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+# Settings that a job depends on, as the experiment that it is given: `params.settings` in braces
+SETTINGS = '"{{$(printf %s {params.settings:q})}}"'
+
+
 def cell_config(wildcards):
     """The cell's configuration; a cell that the experiment does not have is refused by name."""
     return matrix.cell(EXPERIMENT, **wildcards).paths(EXPERIMENT).config

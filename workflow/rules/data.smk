@@ -32,7 +32,7 @@ rule data:
     params:
         settings=dependencies.as_settings(matrix.source(EXPERIMENT)),
     shell:
-        "python -m gumbel data --settings {params.settings:q} 2>&1 | tee {log:q} >&2"
+        f"python -m gumbel data --experiment {SETTINGS} 2>&1 | tee {{log:q}} >&2"
 
 
 rule backbone:

@@ -22,7 +22,7 @@ rule config:
         settings=cell_settings,
         sources=cell_sources,
     shell:
-        "python -m gumbel configs --settings {params.settings:q} --only {output:q} &> {log:q}"
+        f"python -m gumbel configs --experiment {SETTINGS} --only {{output:q}} &> {{log:q}}"
 
 
 rule recipe:
