@@ -18,7 +18,7 @@ def keywords(file: Path, variable: str) -> dict[str, Any]:
             and isinstance(node.value, ast.Call)
             and ast.unparse(node.targets[0]) == variable
         ):
-            return {str(each.arg): value for each in node.value.keywords for value in _literal(each.value)}
+            return {str(each.arg): value for each in call.keywords for value in _literal(each.value)}
     raise ValueError(f"expected `{variable} = ...(...)` in {file}, found none; add it")
 
 
