@@ -12,9 +12,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from gumbel.datasets import backbones
 from gumbel import paths
-from gumbel.experiment import dependencies, matrix
+from gumbel.experiment import architectures, dependencies, matrix
 from gumbel.monitor import plan
 from gumbel.jobs.files import fingerprint
 from gumbel.monitor.progress import last_words

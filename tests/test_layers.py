@@ -21,11 +21,13 @@ LAYERS = (
     "detection",
     "evaluation",
     "words",
-    "datasets",
     "experiment",
+    "datasets",
     "jobs",
-    "paths",
     "activations",
+    "literals",
+    "section",
+    "paths",
     "functional",
 )
 OPENMMLAB = {"mmdet", "mmcv", "mmengine"}

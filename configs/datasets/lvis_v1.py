@@ -1,9 +1,5 @@
 """LVIS v1, augmented as in the paper."""
 
-num_classes = 1203
-#: Training images with annotations; the others are dropped.
-images = 99388
-
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),

@@ -2,6 +2,14 @@
 
 _base_ = "./mask_rcnn_r50.py"
 
+architecture = dict(
+    label="M-X101",
+    detector="Mask R-CNN, ResNeXt-101",
+    backbone="resnext101_64x4d-ee2c6f71",
+    hours=48,
+    memory_gb=28,
+)
+
 model = dict(
     backbone=dict(
         type="ResNeXt",

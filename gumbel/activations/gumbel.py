@@ -13,9 +13,11 @@ def bias(prior: float, outputs: int) -> float:
 
 ACTIVATION = Activation(
     name="gumbel",
+    label="Gumbel",
     source="Alexandridis et al., ECCV 2022, https://arxiv.org/abs/2207.10936",
-    loss=gumbel_cross_entropy,  # also takes variant="exact" or "released"
+    loss=gumbel_cross_entropy,
     scores=gumbel_activation,
     log_scores=gumbel_log_activation,
     bias=bias,
+    options={"variant": ("exact", "released")},
 )

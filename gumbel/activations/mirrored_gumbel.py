@@ -35,6 +35,7 @@ def bias(prior: float, outputs: int) -> float:
 
 ACTIVATION = Activation(
     name="mirrored_gumbel",
+    label="Mirrored Gumbel",
     source="the complementary log-log link: Fisher 1922; McCullagh and Nelder, Generalized Linear Models, 4.3",
     loss=binary_loss(losses),
     scores=scores,

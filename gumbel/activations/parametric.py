@@ -11,7 +11,7 @@ from gumbel.activations._binary import binary_loss
 from gumbel.functional import widen
 
 
-def parametric(name: str, shape: float) -> Activation:
+def parametric(name: str, label: str, shape: float) -> Activation:
     """The member of the family with λ = ``shape`` > 0."""
     offset = math.log(shape)
 
@@ -28,6 +28,7 @@ def parametric(name: str, shape: float) -> Activation:
 
     return Activation(
         name=name,
+        label=label,
         source=f"adaptive parametric activation with λ = {shape:g}, Alexandridis et al., ECCV 2024, https://arxiv.org/abs/2407.08567",
         loss=binary_loss(losses),
         scores=lambda logits: log_scores(logits).exp().to(logits.dtype),
@@ -45,4 +46,4 @@ def _log1mexp(x: Tensor) -> Tensor:
 
 
 #: Halfway between Gumbel and sigmoid.
-ACTIVATION = parametric("parametric", 0.5)
+ACTIVATION = parametric("parametric", label="Parametric, λ = ½", shape=0.5)

@@ -17,6 +17,7 @@ def bias(prior: float, outputs: int) -> float:
 
 ACTIVATION = Activation(
     name="sigmoid",
+    label="Sigmoid",
     source="the logistic function; per-class binary cross-entropy",
     loss=binary_loss(lambda q, y: F.binary_cross_entropy_with_logits(widen(q), y, reduction="none")),
     scores=torch.sigmoid,

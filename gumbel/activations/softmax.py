@@ -29,9 +29,13 @@ def bias(prior: float, outputs: int) -> float:
 
 ACTIVATION = Activation(
     name="softmax",
+    label="Softmax",
     source="the multinomial logit; categorical cross-entropy",
     loss=loss,
     scores=lambda logits: logits.softmax(-1),
     log_scores=lambda logits: logits.log_softmax(-1),
     bias=bias,
+    competing=True,
+    mmdet=lambda classes, options: dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
+    mmdet_default=True,
 )

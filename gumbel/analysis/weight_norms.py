@@ -23,7 +23,7 @@ def weight_norms(checkpoint: Path, annotations: Path) -> pd.DataFrame:
     ``checkpoint`` is any mmdet 2.x or 3.x checkpoint with a linear ``fc_cls``, a state dict or a dict that holds one
     under ``state_dict``; it is loaded without running pickled code. ``annotations`` is the training set's LVIS v1
     file: its categories, in the order of the file as mmdet numbers its labels, name the rows, and its
-    ``image_count`` the images a class was trained on. A last row for the background is left out.
+    ``image_count`` the images a class was trained on. Last rows for background and object are left out.
 
     Columns: stage, category_id, name, frequency, image_count, norm, bias. Raises ValueError if the
     checkpoint has no such layer or another number of classes.
@@ -49,10 +49,10 @@ def _stage(
 ) -> pd.DataFrame:
     weight = state[name].double()
     rows = len(categories)
-    if weight.ndim != 2 or len(weight) not in (rows, rows + 1):
+    if weight.ndim != 2 or len(weight) not in (rows, rows + 1, rows + 2):
         raise ValueError(
-            f"expected {rows + 1} rows ({rows} categories and the background), or {rows}, in {name}, found shape "
-            f"{tuple(weight.shape)} in {checkpoint}: give the annotations that it was trained on"
+            f"expected {rows + 1} rows ({rows} categories and the background), one more or less, in {name}, found "
+            f"shape {tuple(weight.shape)} in {checkpoint}: give the annotations that it was trained on"
         )
     bias = state.get(name.removesuffix("weight") + "bias")
     table = pd.DataFrame(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gumbel.experiment import matrix
-from gumbel.experiment.schema import Experiment
+from gumbel.experiment.schema import Experiment, Source
 from gumbel.paths import CONFIGS
 
 #: Every subcommand of the modules that are imported, by name.
@@ -81,11 +81,17 @@ def experiment(default: str | None = None) -> Argument:
     words = "a file (YAML), a name in configs/experiments, or the experiment itself in braces (YAML or JSON)"
     words += f"; {default} if not given" if default else ""
     return Argument(
-        "--experiment", type=_source, read=_experiment, required=default is None, default=default, help=words
+        "--experiment", type=_given, read=_experiment, required=default is None, default=default, help=words
     )
 
 
-def _source(text: str) -> Path | str:
+def source() -> Argument:
+    """``--experiment``, of which only the keys that name its data need to be there; the function is given these."""
+    words = "as of the other stages; in braces, the keys that name its data suffice"
+    return Argument("--experiment", type=_given, read=_data_of, required=True, help=words)
+
+
+def _given(text: str) -> Path | str:
     """The file of an experiment that was given as a path or by its name; text in braces as it is."""
     if text.startswith("{"):
         return text
@@ -95,3 +101,10 @@ def _source(text: str) -> Path | str:
 
 def _experiment(source: Path | str) -> Experiment:
     return matrix.load(source) if isinstance(source, Path) else matrix.loads(source, "the text of --experiment")
+
+
+def _data_of(source: Path | str) -> Source:
+    keys = set() if isinstance(source, Path) else set(matrix.read(source, "the text of --experiment"))
+    if keys and keys <= set(Source.model_fields):
+        return Source(**matrix.read(str(source), "the text of --experiment"))
+    return matrix.source(_experiment(source))

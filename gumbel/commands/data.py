@@ -1,27 +1,16 @@
-"""Where data comes from: the embedded scenes, LVIS, and the ImageNet weights that trainings start from."""
+"""Where data comes from: that of an experiment, and the ImageNet weights that trainings start from."""
 
 from pathlib import Path
 
-from gumbel.commands.command import Argument, command, experiment, file_to_read, file_to_write
+from gumbel.commands.command import Argument, command, file_to_read, file_to_write, source
 from gumbel.experiment import matrix
-from gumbel.experiment.schema import Experiment
+from gumbel.experiment.schema import Source
 
 
-@command(Argument("dataset", choices=["mini", "lvis"]), experiment())
-def data(dataset: str, experiment: Experiment) -> None:
-    """Generate the embedded data, or download, verify and link LVIS."""
-    if dataset == "lvis":
-        from gumbel.datasets.lvis_v1 import provide as lvis
-
-        if experiment.dataset != "lvis_v1":
-            raise ValueError(f"expected dataset lvis_v1 in experiment {experiment.name}, found {experiment.dataset}")
-        lvis.provide(experiment.data_root, matrix.data(experiment), lvis.facts())
-        return
-    from gumbel.datasets.mini import generate as mini
-
-    if experiment.mini is None:
-        raise ValueError(f"expected a `mini` section in experiment {experiment.name}, found none")
-    mini.generate(experiment.mini, experiment.data_root)
+@command(source())
+def data(experiment: Source) -> None:
+    """Provide an experiment's data: generate it, or download, verify and link it."""
+    matrix.data(experiment).provide()
 
 
 @command(

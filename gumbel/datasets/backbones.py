@@ -2,19 +2,25 @@
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from gumbel import paths
-from gumbel.datasets.download import PATIENCE, Download, Patience, fetch
+from gumbel.datasets.published import Download
+
+if TYPE_CHECKING:
+    from gumbel.datasets.download import Patience
+
+
+FILE = paths.CONFIGS / "models" / "backbones.yaml"
 
 
 class Backbone(Download):
-    """Weights of the backbone of ``architectures``; ``paper`` is what the paper's configurations call them."""
+    """Weights of a backbone; ``paper`` is what the paper's configurations call them."""
 
     name: str
     paper: str
-    architectures: list[str]
 
     @property
     def path(self) -> Path:
@@ -24,16 +30,13 @@ class Backbone(Download):
 @cache
 def backbones() -> dict[str, Backbone]:
     """Every file of configs/models/backbones.yaml by its name."""
-    rows = yaml.safe_load((paths.CONFIGS / "models" / "backbones.yaml").read_text())
+    rows = yaml.safe_load(FILE.read_text())
     return {row["name"]: Backbone(**row) for row in rows}
 
 
-def of_architecture(architecture: str) -> Backbone:
-    """The weights that the paper starts ``architecture`` from."""
-    return next(each for each in backbones().values() if architecture in each.architectures)
+def provide(backbone: Backbone, patience: "Patience | None" = None) -> None:
+    """Download ``backbone`` to its path, or verify the file that is there. Raises as ``download.fetch``."""
+    from gumbel.datasets.download import PATIENCE, fetch
 
-
-def provide(backbone: Backbone, patience: Patience = PATIENCE) -> None:
-    """Download ``backbone`` to its path, or verify the file that is there. Raises as :func:`fetch`."""
-    fetch(backbone, backbone.path, patience)
+    fetch(backbone, backbone.path, patience or PATIENCE)
     print(f"{backbone.path}: verified")

@@ -13,25 +13,12 @@ from threading import Event
 import requests
 import urllib3
 
-from gumbel.experiment.schema import Section
+from gumbel.datasets.published import Download
 from gumbel.jobs import manifest
 
 #: Answers after which the same request may succeed; any other refusal is final.
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
-
-
-class Download(Section):
-    """A file, where it comes from, and what proves that it is the right one.
-
-    ``bytes`` is null where the size is not published. ``sha256`` may be the leading digits alone. ``source`` says where
-    the figures come from.
-    """
-
-    url: str
-    bytes: int | None
-    sha256: str
-    source: str
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,15 @@ def _read(reader: Callable[[Path], Any], path: Path) -> Any:
         raise ValueError(f"expected weights in {path}, found a damaged file or none of PyTorch's ({error})") from error
 
 
+def of_classifier(name: str) -> bool:
+    """Whether a tensor belongs to a classification layer, or is what its loss has counted."""
+    return ".fc_cls." in name or ".loss_cls." in name
+
+
 def adapt(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Fit the weights of a warm start to ``model``, which has other categories.
 
-    Classifiers (``fc_cls``) are left out: they start anew. A class-agnostic box or mask predictor
+    Classifiers and what their losses count start anew. A class-agnostic box or mask predictor
     becomes class-specific by giving every category the same rows.
 
     Raises:
@@ -111,7 +116,7 @@ def adapt(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     expected = model.state_dict()
     adapted = {}
     for name, tensor in weights.items():
-        if ".fc_cls." in name:
+        if of_classifier(name):
             continue
         shape = expected[name].shape if name in expected else None
         if shape is None or shape[1:] != tensor.shape[1:] or (shape and shape[0] % tensor.shape[0]):
@@ -121,7 +126,7 @@ def adapt(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
             )
         copies = shape[0] // tensor.shape[0] if shape else 1
         adapted[name] = tensor.repeat(copies, *[1] * (tensor.dim() - 1)) if copies > 1 else tensor
-    missing = [name for name in expected if name not in adapted and ".fc_cls." not in name]
+    missing = [name for name in expected if name not in adapted and not of_classifier(name)]
     if missing:
         raise ValueError(f"warm start: expected weights for {missing}, found none; train it with the same architecture")
     return adapted

@@ -4,20 +4,20 @@ Everything that a training depends on ends up in one resolved mmengine configura
 written beside its results and is the only thing that training and prediction read.
 """
 
-import csv
+from collections.abc import Callable, Collection
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from gumbel import activations
-from gumbel.datasets import backbones
+from gumbel.datasets import DataSet
 from gumbel.detection.options import SCALARS_EVERY, visualizer
 from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers
-from gumbel.experiment import matrix
-from gumbel.experiment.schema import Experiment, Gol, Training, Widths
+from gumbel.experiment import architectures, matrix
+from gumbel.experiment.schema import Experiment, Gol, Regions, Training, Widths
 from gumbel.jobs.files import atomic_path
 from gumbel.paths import CONFIGS, DataPaths, ExperimentPaths, TrainingPaths
 
@@ -33,10 +33,10 @@ _STEP_KEYS = ("begin", "end", "milestones", "T_max")
 
 def cell_config(experiment: Experiment, architecture: str, activation: str, seed: int) -> Config:
     """The configuration of one cell of the matrix."""
-    model = _model(experiment, architecture, num_classes=_num_classes(experiment, experiment.train_split))
+    model = _model(experiment, architecture, matrix.data(experiment).classes("train"))
     for head in box_heads(model):
         head.loss_cls = _classification_loss(experiment, activation, head.num_classes)
-        head.init_cfg = _head_initialisation(experiment, activation, head.num_classes + 1)
+        head.init_cfg = _head_initialisation(experiment, activation, head.num_classes)
     _apply_gol(model, experiment.gol)
     paths = ExperimentPaths(experiment.name)
     training = experiment.training_of(architecture, activation)
@@ -66,13 +66,10 @@ def cell_config(experiment: Experiment, architecture: str, activation: str, seed
         config.custom_hooks.append(ConfigDict(type="WarmStartHook", checkpoint=checkpoint))
         config.model.backbone.init_cfg = None
     else:
-        _start_from_local_weights(config.model, architecture)
+        # Not the name of the ImageNet weights but their file: a training never touches the network
+        weights = architectures.get(architecture).weights
+        config.model.backbone.init_cfg = weights and ConfigDict(type="Pretrained", checkpoint=str(weights.path))
     return config
-
-
-def _start_from_local_weights(model: ConfigDict, architecture: str) -> None:
-    """Replace the name of the ImageNet weights by their file: a training never touches the network."""
-    model.backbone.init_cfg.checkpoint = str(backbones.of_architecture(architecture).path)
 
 
 def warm_start_config(experiment: Experiment, architecture: str) -> Config:
@@ -85,7 +82,7 @@ def warm_start_config(experiment: Experiment, architecture: str) -> Config:
     if experiment.warm_start is None:
         raise ValueError(f"experiment {experiment.name} has no `warm_start` section")
     split = experiment.warm_start.split
-    model = _model(experiment, architecture, num_classes=_num_classes(experiment, split))
+    model = _model(experiment, architecture, matrix.data(experiment).classes(split))
     model.backbone.update(init_cfg=None, frozen_stages=-1, norm_eval=False)
     for head in box_heads(model):
         head.reg_class_agnostic = True
@@ -96,16 +93,6 @@ def warm_start_config(experiment: Experiment, architecture: str) -> Config:
     config.custom_hooks.append(ConfigDict(type="ZeroInitResidualHook"))
     config.cell = ConfigDict(architecture=architecture, activation="warm_start", seed=0)
     return config
-
-
-def _num_classes(experiment: Experiment, split: str) -> int:
-    if experiment.mini is None:
-        return _dataset(experiment).num_classes
-    return experiment.mini.warm_start_categories if split == "warm_start" else experiment.mini.categories
-
-
-def _dataset(experiment: Experiment) -> Config:
-    return _read("datasets", experiment.dataset)
 
 
 def _read(folder: str, name: str) -> Config:
@@ -123,6 +110,7 @@ def _model(experiment: Experiment, architecture: str, num_classes: int) -> Confi
     for head in [*box_heads(model), *mask_heads(model)]:
         head.num_classes = num_classes
     _apply_widths(model, experiment.widths)
+    _apply_regions(model, experiment.regions)
     return model
 
 
@@ -144,15 +132,20 @@ def _apply_widths(model: ConfigDict, widths: Widths) -> None:
         head.update(in_channels=widths.fpn_channels, fc_out_channels=widths.fc_channels)
     for head in mask_heads(model):
         head.update(in_channels=widths.fpn_channels, conv_out_channels=widths.fpn_channels, num_convs=widths.mask_convs)
-    if widths.train_proposals is not None:
-        model.train_cfg.rpn_proposal.update(nms_pre=2 * widths.train_proposals, max_per_img=widths.train_proposals)
-    if widths.test_proposals is not None:
-        model.test_cfg.rpn.update(nms_pre=2 * widths.test_proposals, max_per_img=widths.test_proposals)
-    if widths.rois is not None:
+
+
+def _apply_regions(model: ConfigDict, regions: Regions) -> None:
+    for settings, number in (
+        (model.train_cfg.rpn_proposal, regions.train_proposals),
+        (model.test_cfg.rpn, regions.test_proposals),
+    ):
+        if number is not None:
+            settings.update(nms_pre=2 * number, max_per_img=number)
+    if regions.sampled is not None:
         for sampler in samplers(model):
-            sampler.num = widths.rois
-    if widths.detections is not None:
-        model.test_cfg.rcnn.max_per_img = widths.detections
+            sampler.num = regions.sampled
+    if regions.detections is not None:
+        model.test_cfg.rcnn.max_per_img = regions.detections
 
 
 def _apply_gol(model: ConfigDict, gol: Gol) -> None:
@@ -164,25 +157,26 @@ def _apply_gol(model: ConfigDict, gol: Gol) -> None:
 
 
 def _classification_loss(experiment: Experiment, activation: str, num_classes: int) -> ConfigDict:
-    if activation == "softmax":
-        return ConfigDict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0)
-    loss = ConfigDict(type="ActivationLoss", activation=activation, loss_weight=1.0)
-    if activation == "gumbel":
-        loss.variant = experiment.variant
+    chosen, own = activations.get(activation), activations.get(activations.mmdet_default())
+    loss = chosen.loss_config(num_classes, experiment.options.get(activation, {}))
+    drops = experiment.gol.drop_below is not None
+    if activation in experiment.released_scoring and (drops or chosen.outputs(1) != own.outputs(1)):
+        raise ValueError(f"`released_scoring`: expected activations with the outputs of {own.name}, found {activation}")
     if experiment.gol.drop_below is not None:
-        rare = infrequent(experiment.gol.drop_below, images=_dataset(experiment).images)
-        loss.update(type="DropLoss", num_classes=num_classes, infrequent=rare)
-    return loss
+        if chosen.loss is None:
+            raise ValueError(f"`gol.drop_below`: expected activations with a loss of each class, found {activation}")
+        rare = infrequent(matrix.data(experiment), experiment.gol.drop_below)
+        loss |= dict(type="DropLoss", num_classes=num_classes, infrequent=rare)
+    return ConfigDict(loss)
 
 
-def infrequent(below: float, images: int) -> list[int]:
-    """Labels of the LVIS v1 categories that are in less than a share ``below`` of ``images`` training images."""
-    with (CONFIGS / "paper" / "lvis_v1_categories.csv").open() as file:
-        counts = [int(row["image_count"]) for row in sorted(csv.DictReader(file), key=lambda row: int(row["id"]))]
-    return [label for label, count in enumerate(counts) if count / images < below]
+def infrequent(data: DataSet, below: float) -> list[int]:
+    """Labels of the categories that are in less than a share ``below`` of the training images with annotations."""
+    assert data.image_shares is not None
+    return [label for label, share in enumerate(data.image_shares) if share < below]
 
 
-def _head_initialisation(experiment: Experiment, activation: str, outputs: int) -> list[ConfigDict]:
+def _head_initialisation(experiment: Experiment, activation: str, classes: int) -> list[ConfigDict]:
     """Weights and bias of the classifier, and who starts the other layers.
 
     An override of the classifier alone, as in the released recipe, switches mmdet's initialisation of
@@ -191,7 +185,8 @@ def _head_initialisation(experiment: Experiment, activation: str, outputs: int) 
     classifier = experiment.classifier
     bias = classifier.bias.get(activation)
     if bias is None:
-        bias = activations.get(activation).bias(classifier.prior, outputs)
+        chosen = activations.get(activation)
+        bias = chosen.bias(classifier.prior, chosen.outputs(classes))
     start = dict(type="Normal", std=0.01) if classifier.weight is None else dict(type="Constant", val=classifier.weight)
     first = ConfigDict(**start, bias=bias, override=dict(name="fc_cls"))
     if classifier.other_layers == "pytorch":
@@ -212,11 +207,13 @@ def _training(
     paths: TrainingPaths,
     training: Training,
 ) -> Config:
-    data = _dataset(experiment)
+    files = matrix.data(experiment)
+    data = _read("datasets", experiment.dataset)
     accumulation = experiment.accumulation(training)
     schedule = _schedule(schedule_name, training, accumulation)
-    files = matrix.data(experiment)
     train_dataloader = data.train_dataloader
+    for step in [*train_dataloader.dataset.pipeline, *data.test_dataloader.dataset.pipeline]:
+        step.update(files.loading.get(step.type, {}))
     train_dataloader.batch_size = training.images_per_gpu
     train_dataloader.dataset.update(_dataset_files(files, split))
     train_dataloader.sampler.seed = seed
@@ -282,22 +279,30 @@ def _dataset_files(files: DataPaths, split: str) -> dict[str, Any]:
     return dict(data_root="", ann_file=str(files.annotations(split)), data_prefix=dict(img=f"{files.images}/"))
 
 
-def write_configs(experiment: Experiment) -> list[Path]:
-    """Write the configuration of every cell, and of every warm start; return their paths."""
+def write_configs(experiment: Experiment, only: Collection[Path] = ()) -> list[Path]:
+    """Write the configuration of every cell, and of every warm start, or those of the paths ``only``; return the paths.
+
+    Raises:
+        ValueError: the experiment has no training with a configuration at one of ``only``.
+    """
     paths = ExperimentPaths(experiment.name)
-    configs = {
-        paths.cell(architecture, activation, seed).config: cell_config(experiment, architecture, activation, seed)
-        for architecture in experiment.architectures
-        for activation in experiment.activations
-        for seed in experiment.seeds
+    composed: dict[Path, Callable[[], Config]] = {
+        cell.paths(experiment).config: partial(cell_config, experiment, cell.architecture, cell.activation, cell.seed)
+        for cell in matrix.cells(experiment)
     }
     if experiment.warm_start is not None:
         for architecture in experiment.architectures:
-            configs[paths.warm_start(architecture).config] = warm_start_config(experiment, architecture)
-    for path, config in configs.items():
+            path = paths.warm_start(architecture).config
+            composed[path] = partial(warm_start_config, experiment, architecture)
+    if unknown := set(only) - set(composed):
+        known = ", ".join(map(str, composed))
+        raise ValueError(f"expected configurations of {experiment.name} ({known}), found {sorted(map(str, unknown))}")
+    chosen = list(only or composed)
+    for path in chosen:
+        config = composed[path]()
         with atomic_path(path) as temporary:
             temporary.write_text(_header(experiment, config, path) + config.pretty_text)
-    return list(configs)
+    return chosen
 
 
 def _header(experiment: Experiment, config: Config, path: Path) -> str:

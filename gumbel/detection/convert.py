@@ -38,7 +38,7 @@ def convert(checkpoint: Path, config_path: Path) -> None:
     content = load_checkpoint(checkpoint)
     weights, metadata = weights_of(content, checkpoint), content.get("meta")
     model = build_model(Config.fromfile(config_path))
-    model.load_state_dict(fit(weights, model, checkpoint))
+    model.load_state_dict(fit(weights, model, checkpoint), strict=False)
     with atomic_path(paths.history) as temporary:
         pd.DataFrame({"iteration": [], "loss": [], "seconds": []}).to_parquet(temporary, index=False)
     record.write(
@@ -57,12 +57,12 @@ def convert(checkpoint: Path, config_path: Path) -> None:
 
 
 def fit(weights: Mapping[str, Tensor], model: nn.Module, source: Path) -> dict[str, Tensor]:
-    """The entries of ``weights`` under the names of ``model``, all of its own and no others.
+    """The entries of ``weights`` under the names of ``model``: all of its own but what losses count, and no others.
 
     Raises:
         ValueError: another framework version, other categories, another architecture or other widths.
     """
-    expected = model.state_dict()
+    expected = {name: tensor for name, tensor in model.state_dict().items() if not _NOT_WEIGHTS.search(name)}
     given = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     given = {name: tensor for name, tensor in given.items() if not _NOT_WEIGHTS.search(name)}
     if any(name.startswith("bbox_head.") for name in given):

@@ -22,7 +22,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from gumbel.detection.checkpoints import load_weights, save_weights
+from gumbel.detection.checkpoints import load_weights, of_classifier, save_weights
 from gumbel.detection.loop import BATCH, seed_generators
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.parts import box_heads, samplers
@@ -148,14 +148,14 @@ def train_head(config_path: Path, detector: Path, features: Path, root: Path) ->
 
 
 def _with_new_classifiers(config: Config, weights: dict[str, Tensor], seed: int) -> nn.Module:
-    """The cell's model with the detector's weights, but for ``fc_cls``, which starts as the cell's does."""
+    """The cell's model with the detector's weights, but for its classifiers, which start as the cell's do."""
     model = build_model(config)
     MMLogger.get_current_instance().setLevel(config.log_level)  # it lists every parameter that it initialises
     torch.manual_seed(seed)
     for head in box_heads(model):
         head.init_weights()
-    own = {name: tensor for name, tensor in model.state_dict().items() if ".fc_cls." in name}
-    model.load_state_dict(weights | own)
+    own = {name: tensor for name, tensor in model.state_dict().items() if of_classifier(name)}
+    model.load_state_dict({name: tensor for name, tensor in weights.items() if not of_classifier(name)} | own)
     return model
 
 

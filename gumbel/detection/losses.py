@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmdet.models.losses import accuracy
 from mmdet.registry import MODELS
+from mmengine.dist import is_distributed
 from torch import Tensor, nn
 
 from gumbel import activations
@@ -21,25 +22,32 @@ class ActivationLoss(nn.Module):
     it was trained with (mmdetection issue 11038).
 
     Args:
-        activation: name in :mod:`gumbel.activations`; its loss trains the head.
-        scoring: name of the activation that turns logits into scores; default: ``activation``.
+        activation: name in :mod:`gumbel.activations`; it scores the head, and its loss trains it.
         loss_weight: factor of the loss.
+        module: configuration of a module of mmdet that trains the head in the place of the activation's loss.
         **options: passed to the activation's loss, such as ``variant`` of Gumbel.
 
-    Shapes: logits (N, C + 1), the last column being the background, which is one more independent
-    class for every activation but softmax; labels (N,) in [0, C]; sample weights (N,).
+    Shapes: logits (N, C + 1), the last column being the background; labels (N,) in [0, C]; sample weights (N,).
     """
 
     custom_cls_channels = True
     custom_activation = True
     custom_accuracy = True
 
-    def __init__(self, activation: str, scoring: str | None = None, loss_weight: float = 1.0, **options: object):
+    def __init__(
+        self,
+        activation: str,
+        loss_weight: float = 1.0,
+        module: dict[str, Any] | None = None,
+        **options: object,
+    ):
         super().__init__()
         self.activation = activations.get(activation)
-        self.scoring = activations.get(scoring or activation)
         self.loss_weight = loss_weight
+        self.module = None if module is None else MODELS.build(module)
         self.options = options
+        if hasattr(self.module, "use_distributed"):  # what it has seen is added up over the processes
+            setattr(self.module, "use_distributed", is_distributed())  # noqa: B010
 
     def forward(
         self,
@@ -50,30 +58,30 @@ class ActivationLoss(nn.Module):
         reduction_override: str | None = None,
         **_: object,
     ) -> Tensor:
+        if self.module is not None:
+            return self.loss_weight * self.module(cls_score, label, weight, avg_factor, reduction_override)
+        assert self.activation.loss is not None
+        reduction = reduction_override or "mean"
         loss = self.activation.loss(
-            cls_score,
-            label,
-            weight,
-            reduction=reduction_override or "mean",
-            avg_factor=avg_factor,
-            **self.options,
+            cls_score, label, weight, reduction=reduction, avg_factor=avg_factor, **self.options
         )
         return self.loss_weight * loss
 
     def get_cls_channels(self, num_classes: int) -> int:
-        """One output a class, and one for the background."""
-        return num_classes + 1
+        """Outputs of the classification layer."""
+        return self.activation.outputs(num_classes)
 
     def get_activation(self, cls_score: Tensor) -> Tensor:
         """Scores (N, C + 1) in [0, 1] of logits (N, C + 1)."""
-        return self.scoring.scores(cls_score)
+        return self.activation.scores(cls_score)
 
     def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Share of RoIs, in percent, whose largest logit is their label's."""
         return {"acc": accuracy(cls_score, labels)}
 
     def extra_repr(self) -> str:
-        return f"activation={self.activation.name}, scoring={self.scoring.name}, options={self.options}"
+        scoring = self.activation.name if self.custom_activation else activations.mmdet_default()
+        return f"activation={self.activation.name}, scoring={scoring}, options={self.options}"
 
 
 @MODELS.register_module()
@@ -110,6 +118,7 @@ class DropLoss(ActivationLoss):
         reduction_override: str | None = None,
         **_: object,
     ) -> Tensor:
+        assert self.activation.loss is not None
         losses = self.activation.loss(cls_score, label, self.kept(label), reduction="none", **self.options)
         losses = losses if weight is None else losses * weight
         return self.loss_weight * reduce_loss(losses, reduction_override or "mean", avg_factor)
@@ -141,11 +150,11 @@ class DropLoss(ActivationLoss):
         return f"{super().extra_repr()}, infrequent={int(self.infrequent.sum())}"
 
 
-def set_scoring(model: nn.Module, scoring: str) -> None:
-    """Score every classification head of ``model`` with the activation named ``scoring``."""
+def score_as_mmdet(model: nn.Module) -> None:
+    """Score every classification head of ``model`` as mmdet does where the loss does not say otherwise."""
     for module in model.modules():
         if isinstance(module, ActivationLoss):
-            module.scoring = activations.get(scoring)
+            module.custom_cls_channels = module.custom_activation = False
 
 
 def classification_losses(model: Any) -> list[nn.Module]:

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from pycocotools import mask as coco_mask
 
 from gumbel.detection.checkpoints import load_weights
-from gumbel.detection.losses import classification_losses, set_scoring
+from gumbel.detection.losses import classification_losses, score_as_mmdet
 from gumbel.evaluation.predictions import PredictionWriter
 from gumbel.jobs import manifest
 
@@ -68,7 +68,7 @@ def build_trained(config: Config, checkpoint: Path, scoring: str) -> BaseModel:
     model = build_model(config)
     model.load_state_dict(load_weights(checkpoint))
     if scoring == "released":
-        set_scoring(model, "softmax")
+        score_as_mmdet(model)
     return model.to(get_device()).eval()
 
 

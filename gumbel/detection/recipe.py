@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ from mmengine.config import Config, ConfigDict
 from pydantic import BaseModel, model_validator
 from pydantic import ConfigDict as ModelConfig
 
+from gumbel import datasets
 from gumbel.detection.compose import cell_config, infrequent
 from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers, train_dataset
 from gumbel.experiment import matrix
@@ -197,7 +199,8 @@ def _released_loss(loss: dict[str, Any]) -> str:
         return _loss_in_words("sigmoid" if loss["use_sigmoid"] else "softmax", None, weight)
     if loss["type"] == "GumbelCE":
         return _loss_in_words("gumbel", "released", weight)
-    spared = len(infrequent(loss["lambda_"], images=Config.fromfile(CONFIGS / "datasets" / "lvis_v1.py").images))
+    name = next(entry["released"] for entry in _facts()["fields"] if entry["field"] == "dataset")
+    spared = len(infrequent(datasets.get(name).of("", Path(), {}), loss["lambda_"]))
     return _loss_in_words(loss["use_classif"], "released", weight, spared)
 
 
@@ -244,8 +247,8 @@ def _half_precision(wrapper: ConfigDict) -> Any:
 
 
 def _scoring(experiment: Experiment, activation: str) -> str:
-    names = {"matched": activation, "released": "softmax"}
-    return "; ".join(dict.fromkeys(names[scoring] for scoring in matrix.scorings(experiment, activation)))
+    names = (matrix.scored_with(activation, scoring) for scoring in matrix.scorings(experiment, activation))
+    return "; ".join(dict.fromkeys(names))
 
 
 def _steps(config: Config, iterations: int) -> int:
@@ -254,7 +257,7 @@ def _steps(config: Config, iterations: int) -> int:
 
 def _epochs(experiment: Experiment, config: Config, iterations: int) -> float:
     """Passes through the images; with repeat-factor sampling, through the repeated ones, as the recipe counts them."""
-    images = experiment.mini.train_images if experiment.mini else _facts()["recipes"][experiment.recipe]["images"]
+    images = matrix.data(experiment).epoch or _facts()["recipes"][experiment.recipe]["images"]
     return round(_steps(config, iterations) * config.batch / images, 2)
 
 

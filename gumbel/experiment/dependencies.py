@@ -1,111 +1,139 @@
-"""What a training's result depends on, as short strings: Snakemake trains again when one of them changes.
+"""What decides a configuration and a training, and so makes them anew when it changes.
 
-They are the experiment's settings, the files of its model, data and schedule, and the code that a training runs. A
-source file counts by its syntax tree without docstrings, so that a comment or the formatting changes nothing. What is
-not listed retrains nothing: the page, the documentation, evaluation, bookkeeping, the text of the workflow's rules.
+A configuration depends on the settings of its own cell, on the files of its model, data and schedule, and on the code
+that composes it and trains it. A source file counts by its syntax tree without docstrings, so that a comment or the
+formatting changes nothing. What is not listed makes nothing anew: the page, the documentation, evaluation, a job's
+bookkeeping, the text of the workflow's rules.
 """
 
 import ast
 import hashlib
+import importlib.metadata
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from gumbel import activations, datasets
+from gumbel.datasets import backbones
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS, REPOSITORY
+from gumbel.section import Section
 
-#: Keys of an experiment that change no training: its name, which cells it has, and what is made of them afterwards.
+#: Keys of an experiment that change no configuration: what it is called, and what is made of its cells afterwards.
 HARMLESS = {
-    "name",
     "description",
     "reproduction",
-    "architectures",
-    "activations",
-    "seeds",
-    "splits",
     "released_scoring",
     "grid",
     "allow_missing",
     "recipe",
-    "track",
     "checkpoints",
     "head_only",
 }
-#: What runs in a training, together with all that these modules import from the package.
-ROOTS = ("train", "compose", "losses", "loop", "hooks", "options")
-_ROOT_FILES = tuple(REPOSITORY / "gumbel" / "detection" / f"{name}.py" for name in ROOTS)
-#: Imported by a training, and no part of its result.
-BOOKKEEPING = REPOSITORY / "gumbel" / "experiment"
+_NOT_OF_A_WARM_START = {"cells", "options", "snapshots", "classifier", "gol", "oversample", "subset"}
+_PACKAGE = REPOSITORY / "gumbel"
+#: What composes a configuration, and what runs in a training; with each, all that it imports from the package.
+COMPOSING = (_PACKAGE / "detection" / "compose.py",)
+TRAINING = tuple(_PACKAGE / "detection" / f"{name}.py" for name in ("train", "losses", "loop", "hooks", "options"))
+#: Imported by a training and no part of its result: bookkeeping, and what is in the configuration already.
+_APART_FROM_TRAINING = (_PACKAGE / "jobs", _PACKAGE / "experiment", _PACKAGE / "datasets")
+#: Packages whose own configurations ours inherit from.
+_PACKAGES = ("mmdet", "mmengine")
 
-Parameters = dict[str, str | Callable[[Any], list[str]]]
+
+def cell_settings(experiment: Experiment, architecture: str, activation: str, seed: int | str) -> Experiment:
+    """The part of an experiment that decides the configuration of one of its cells: an experiment of that cell alone.
+
+    The cell's configuration is the same in both.
+    """
+    classifier, bias = experiment.classifier, experiment.classifier.bias
+    return experiment.model_copy(
+        update=_defaults(experiment)
+        | {
+            "architectures": [architecture],
+            "activations": [activation],
+            "seeds": [int(seed)],
+            "training": experiment.training_of(architecture, activation),
+            "cells": {},
+            "options": {name: experiment.options[name] for name in [activation] if name in experiment.options},
+            "classifier": classifier.model_copy(
+                update={"bias": {name: bias[name] for name in [activation] if name in bias}}
+            ),
+        }
+    )
 
 
-def cell_parameters(experiment: Experiment) -> Parameters:
-    """Parameters of rule ``train``: strings, and functions that give strings for the rule's wildcards."""
+def warm_start_settings(experiment: Experiment, architecture: str) -> Experiment:
+    """The part of an experiment that decides the configuration of the warm start of an architecture.
 
-    def activation(wildcards: Any) -> list[str]:
-        return _fingerprints(_imported((REPOSITORY / "gumbel" / "activations" / f"{wildcards.activation}.py",)))
+    It has no activation, for which any stands in, and a schedule of its own.
+    """
+    assert experiment.warm_start is not None
+    own = {"architectures": [architecture], "activations": [activations.names()[0]], "seeds": [0]}
+    own |= {"schedule": experiment.warm_start.schedule}
+    return experiment.model_copy(update=_defaults(experiment, HARMLESS | _NOT_OF_A_WARM_START) | own)
 
-    def classifier(wildcards: Any) -> list[str]:
-        section = experiment.classifier.model_dump(mode="json")
-        section["bias"] = section["bias"].get(wildcards.activation)
-        variant = [f"variant={experiment.variant}"] if wildcards.activation == "gumbel" else []
-        return [*(f"classifier.{key}={value}" for key, value in section.items()), *variant]
 
-    def training(wildcards: Any) -> list[str]:
-        own = experiment.training_of(wildcards.architecture, wildcards.activation)
-        return [f"training.{key}={value}" for key, value in own.model_dump(mode="json").items()]
+def as_settings(settings: Section) -> list[str]:
+    """Entries ``"key": value,`` that are an experiment again in braces; Snakemake names those that change."""
+    record = settings.model_dump(mode="json", exclude_defaults=True)
+    return [f"{json.dumps(key)}: {json.dumps(value, sort_keys=True)}," for key, value in sorted(record.items())]
 
-    return {
-        **_shared(experiment, experiment.schedule, leave_out={"classifier", "variant", "training", "cells"}),
-        "activation": activation,
-        "classifier": classifier,
-        "training": training,
-    }
+
+@cache
+def sources(dataset: str, architecture: str, activation: str | None, schedule: str) -> list[str]:
+    """Every file that a training and its configuration depend on, with the beginning of its digest; and packages.
+
+    Args:
+        dataset, architecture, activation, schedule: names; activation is None for a warm start.
+    """
+    configs = [
+        CONFIGS / "models" / f"{architecture}.py",
+        CONFIGS / "datasets" / f"{dataset}.py",
+        CONFIGS / "schedules" / f"{schedule}.py",
+    ]
+    files = {file for config in configs for file in _based_on(config)}
+    files |= {backbones.FILE, *datasets.get(dataset).facts}
+    data_set = _PACKAGE / "datasets" / dataset / "__init__.py"
+    files |= {*_imported((*COMPOSING, data_set, *_activation(activation)), (_PACKAGE / "jobs",))}
+    files |= {*_imported(TRAINING, _APART_FROM_TRAINING)}
+    packages = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
+    return [*fingerprints(sorted(files)), *packages]
 
 
 def code(activation: str) -> list[str]:
     """Every source file that a training with this activation runs, with the beginning of its digest."""
-    own = REPOSITORY / "gumbel" / "activations" / f"{activation}.py"
-    return _fingerprints([*_imported(_ROOT_FILES), *(_imported((own,)) if own.exists() else [])])
+    return fingerprints(_imported((*TRAINING, *_activation(activation)), _APART_FROM_TRAINING))
 
 
-def warm_start_parameters(experiment: Experiment) -> Parameters:
-    """Parameters of rule ``warm_start``, which has neither an activation nor the schedule of the cells."""
-    assert experiment.warm_start is not None
-    return _shared(
-        experiment,
-        experiment.warm_start.schedule,
-        leave_out={"classifier", "variant", "schedule", "cells", "snapshots"},
-    )
+def _defaults(experiment: Experiment, keys: Iterable[str] = HARMLESS) -> dict[str, Any]:
+    """Keys of no effect with values that say nothing."""
+    fields = type(experiment).model_fields
+    values = {name: fields[name].get_default(call_default_factory=True) for name in keys}
+    return values | {"description": "", "reproduction": False}
 
 
-def _shared(experiment: Experiment, schedule: str, leave_out: set[str]) -> Parameters:
-    """Settings, configuration files and code, each as a parameter of its own: Snakemake names the one that changed."""
-
-    def model(wildcards: Any) -> list[str]:
-        return _fingerprints(_based_on(CONFIGS / "models" / f"{wildcards.architecture}.py"))
-
-    settings = experiment.model_dump(mode="json", exclude=HARMLESS | leave_out)
-    configs = [CONFIGS / "datasets" / f"{experiment.dataset}.py", CONFIGS / "schedules" / f"{schedule}.py"]
-    files = [*(file for config in configs for file in _based_on(config)), *_imported(_ROOT_FILES)]
-    return {
-        **{f"setting_{key}": f"{key}={json.dumps(value, sort_keys=True)}" for key, value in settings.items()},
-        **{f"file_{index}": text for index, text in enumerate(_fingerprints(files))},
-        "model": model,
-    }
+def _activation(name: str | None) -> list[Path]:
+    path = _PACKAGE / "activations" / f"{name}.py"
+    return [path] if path.exists() else []
 
 
-def _fingerprints(files: Iterable[Path]) -> list[str]:
+def fingerprints(files: Iterable[Path]) -> list[str]:
     """Each file with the beginning of its digest, such as ``gumbel/detection/loop.py 5f3a09c1``."""
     return [f"{file.relative_to(REPOSITORY)} {_digest(file)[:8]}" for file in files]
 
 
 @cache
 def _digest(file: Path) -> str:
-    """SHA-256 of what the file's code says: its syntax tree without docstrings."""
+    """SHA-256 of what a file says: of code its syntax tree without docstrings, of YAML what it holds."""
+    if file.suffix == ".yaml":
+        return hashlib.sha256(json.dumps(yaml.safe_load(file.read_text()), sort_keys=True).encode()).hexdigest()
+    if file.suffix != ".py":
+        return hashlib.sha256(file.read_bytes()).hexdigest()
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
@@ -129,28 +157,35 @@ def _based_on(config: Path) -> list[Path]:
 
 
 @cache
-def _imported(roots: tuple[Path, ...]) -> list[Path]:
-    """The modules at ``roots`` and all that they import from the package, sorted; bookkeeping is left out."""
+def _imported(roots: tuple[Path, ...], without: tuple[Path, ...]) -> list[Path]:
+    """The modules at ``roots`` and all that they import from the package, sorted; folders ``without`` are left out."""
     found: set[Path] = set()
     waiting = list(roots)
     while waiting:
         module = waiting.pop()
-        if module not in found and BOOKKEEPING not in module.parents:
+        if module not in found and not set(without) & set(module.parents):
             found.add(module)
             waiting += _imports(module)
     return sorted(found)
 
 
-def _imports(module: Path) -> Iterator[Path]:
+@cache
+def _imports(module: Path) -> list[Path]:
     """Files of the package that ``module`` names in its import statements."""
-    for node in ast.walk(ast.parse(module.read_text())):
+    return [path for name in _imported_names(module) for path in _files(name)]
+
+
+def _imported_names(module: Path) -> Iterator[str]:
+    """What a module imports when it is imported itself: what a function imports late, such as a download, is apart."""
+    for node in ast.parse(module.read_text()).body:
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name.startswith("gumbel."):
-                path = REPOSITORY.joinpath(*name.split("."))
-                yield from (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists())
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
+def _files(name: str) -> list[Path]:
+    if not name.startswith("gumbel."):
+        return []
+    path = REPOSITORY.joinpath(*name.split("."))
+    return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()]

@@ -4,19 +4,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from gumbel import activations
-from gumbel.experiment.schema import Architecture, Experiment
-from gumbel.paths import CONFIGS, DATA, CellPaths, DataPaths, ExperimentPaths
-
-#: Splits of the embedded data.
-MINI_SPLITS = ("train", "val", "val_uniform", "warm_start")
-#: Splits of LVIS v1.
-LVIS_SPLITS = ("train", "val")
+from gumbel import activations, datasets
+from gumbel.datasets import DataSet
+from gumbel.datasets.backbones import Backbone
+from gumbel.experiment import architectures
+from gumbel.experiment.schema import Experiment, Source
+from gumbel.paths import CONFIGS, CellPaths, ExperimentPaths
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,30 @@ def cell(experiment: Experiment, architecture: str, activation: str, seed: int |
     )
 
 
-def data(experiment: Experiment) -> DataPaths:
-    """The data as the stages read it: generated in `data_root`, or links to what is there."""
-    return DataPaths(experiment.data_root if experiment.mini else DATA / experiment.dataset)
+def data(experiment: Source) -> DataSet:
+    """The data set as the experiment uses it."""
+    return datasets.get(experiment.dataset).of(experiment.name, experiment.data_root, experiment.data)
+
+
+def source(experiment: Experiment) -> Source:
+    """Which data the experiment is about, and nothing else of it."""
+    return Source(**{name: getattr(experiment, name) for name in Source.model_fields})
+
+
+def starting_weights(experiment: Experiment) -> list[Backbone]:
+    """ImageNet weights that the experiment's architectures start from, each once."""
+    wanted = (architectures.get(name).weights for name in experiment.architectures)
+    return list({each.name: each for each in wanted if each is not None}.values())
 
 
 def scorings(experiment: Experiment, activation: str) -> list[str]:
     """How the logits of a cell are scored: always as trained, and as released where asked for."""
     return ["matched", *(["released"] if activation in experiment.released_scoring else [])]
+
+
+def scored_with(activation: str, scoring: str) -> str:
+    """The activation that turns the logits of a cell into scores under ``scoring``."""
+    return activation if scoring == "matched" else activations.mmdet_default()
 
 
 def scored(experiment: Experiment, activation: str) -> list[tuple[str, str]]:
@@ -111,22 +125,30 @@ def parse(record: Mapping[str, Any], source: str = "the configuration") -> Exper
     """Check a configuration.
 
     Raises:
-        ValueError: an unknown key, architecture, activation or file, each with what was expected.
+        ValueError: an unknown key, architecture, activation, data set or file, each with what was expected.
     """
     try:
         experiment = Experiment.model_validate(dict(record))
     except ValidationError as error:
         raise ValueError(_message(source, _explain(error))) from None
-    if problems := list(_problems(experiment)):
+    problems = list(_unknown("dataset", [experiment.dataset], datasets.names()))
+    if not problems:
+        try:
+            problems = list(_problems(experiment))
+        except ValidationError as error:
+            problems = list(_explain(error, "data"))
+    if problems:
         raise ValueError(_message(source, problems))
-    return experiment
+    # All settings of the data set, so that the record of an experiment is whole
+    return experiment.model_copy(update={"data": data(experiment).settings.model_dump(mode="json")})
 
 
 def _problems(experiment: Experiment) -> Iterator[str]:
-    """Names that mean nothing: activations, schedules, and splits of the embedded data."""
-    warm_start = experiment.warm_start
+    """What an experiment names and there is not, and what does not go together."""
+    warm_start, data_set = experiment.warm_start, data(experiment)
     file = "a file of configs/schedules ({})"
     schedules = {path.stem for path in (CONFIGS / "schedules").glob("*.py")}
+    yield from _unknown("architectures", experiment.architectures, architectures.names())
     yield from _unknown("activations", experiment.activations, activations.names())
     yield from _unknown("released_scoring", experiment.released_scoring, activations.names())
     yield from _unknown("classifier.bias", experiment.classifier.bias, activations.names())
@@ -135,25 +157,38 @@ def _problems(experiment: Experiment) -> Iterator[str]:
     yield from _unknown("schedule", [experiment.schedule], schedules, file)
     if warm_start:
         yield from _unknown("warm_start.schedule", [warm_start.schedule], schedules, file)
-    if experiment.mini:
-        yield from _unknown("splits", experiment.splits, MINI_SPLITS)
-        yield from _unknown("warm_start.split", [warm_start.split] if warm_start else [], MINI_SPLITS)
-    else:
-        yield from _data_in_the_way(experiment)
+    yield from _unknown("splits", experiment.splits, data_set.splits)
+    yield from _unknown("warm_start.split", [warm_start.split] if warm_start else [], data_set.splits)
+    yield from data_set.problems()
+    yield from _activation_problems(experiment, data_set)
 
 
-def _data_in_the_way(experiment: Experiment) -> Iterator[str]:
-    """Files where links belong: Snakemake would remove them to have the links made."""
-    for split in LVIS_SPLITS:
-        link = data(experiment).annotations(split)
-        if link.exists() and not link.is_symlink():
-            yield f"data_root: expected at most a link at {link}; found a file. Name it lvis_v1_{split}.json"
+def _activation_problems(experiment: Experiment, data_set: DataSet) -> Iterator[str]:
+    """Options that an activation's loss does not have, and what the drop loss cannot do."""
+    yield from _unknown("options", experiment.options, activations.names())
+    for name in set(experiment.options) & set(activations.names()):
+        known = activations.said(name).get("options", {})
+        yield from _unknown(f"options.{name}", experiment.options[name], known, "one of its options ({})")
+        for option in set(experiment.options[name]) & set(known):
+            yield from _unknown(f"options.{name}.{option}", [experiment.options[name][option]], known[option])
+    if experiment.gol.drop_below is not None:
+        if data_set.image_shares is None:
+            yield (
+                "gol.drop_below: expected a data set whose training images of each category are known, found "
+                f"{experiment.dataset}; leave it out"
+            )
+        known_names = set(experiment.activations) & set(activations.names())
+        if competing := sorted(name for name in known_names if activations.said(name).get("competing")):
+            yield (
+                "gol.drop_below: expected activations whose classes are problems of their own, found "
+                f"{', '.join(competing)}; leave it out"
+            )
 
 
 def _cell_names() -> list[str]:
     """Architectures, and their cells, whether in the experiment's matrix or not: a part of a matrix keeps its cells."""
-    architectures = get_args(Architecture)
-    return [*architectures, *("/".join(pair) for pair in product(architectures, activations.names()))]
+    rows = architectures.names()
+    return [*rows, *("/".join(pair) for pair in product(rows, activations.names()))]
 
 
 def _unknown(key: str, found: Iterable[str], known: Collection[str], expected: str = "one of {}") -> Iterator[str]:
@@ -177,13 +212,18 @@ def loads(text: str, source: str = "the configuration") -> Experiment:
     Raises:
         ValueError: as :func:`parse`.
     """
+    return parse(read(text, source), source)
+
+
+def read(text: str, source: str) -> dict[str, Any]:
+    """The keys and values that a text in YAML or JSON holds, unchecked."""
     try:
         record = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(_message(source, [f"expected YAML; found {error}"])) from None
     if not isinstance(record, dict):
         raise ValueError(_message(source, [f"expected keys and values; found {record!r}"]))
-    return parse(record, source)
+    return record
 
 
 def _message(source: str, problems: Iterable[str]) -> str:
@@ -193,9 +233,9 @@ def _message(source: str, problems: Iterable[str]) -> str:
     )
 
 
-def _explain(error: ValidationError) -> Iterator[str]:
+def _explain(error: ValidationError, *within: str) -> Iterator[str]:
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
+        key = ".".join(str(part) for part in (*within, *problem["loc"]))
         if problem["type"] == "extra_forbidden":
             yield f"{key}: unknown key; docs/experiment.md lists the known ones"
         elif problem["type"] == "missing":

@@ -5,33 +5,14 @@ An experiment is a YAML file in ``configs/experiments/``. The reference table in
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Architecture = Literal["mask_rcnn_r50", "mask_rcnn_r101", "mask_rcnn_x101", "cascade_r101", "htc_r101"]
+from gumbel.section import Section
+
 Scoring = Literal["matched", "released"]
 Recipe = Literal["1x", "2x", "1x_rfs", "2x_rfs", "gol"]
-
-
-class Section(BaseModel):
-    """A part of the configuration: immutable, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MiniData(Section):
-    """The embedded data, generated from OpenMoji pictures."""
-
-    seed: int = Field(0, description="seed of every random choice; the same seed gives the same bytes")
-    image_size: int = Field(128, ge=32, description="side of the square scenes in pixels")
-    categories: int = Field(45, ge=6, description="LVIS categories of train and val, split r/c/f in LVIS's proportions")
-    train_images: int = Field(800, ge=1, description="images of `train`")
-    val_images: int = Field(200, ge=1, description="images of `val`, and of `val_uniform`")
-    warm_start_images: int = Field(800, ge=0, description="images of `warm_start`: balanced scenes of other things")
-    warm_start_categories: int = Field(
-        60, ge=0, description="things shown in `warm_start`, none of them a category of train"
-    )
 
 
 class Classifier(Section):
@@ -67,14 +48,15 @@ class Widths(Section):
         0,
         description="points per side that a bin of a pooled RoI is the mean of; 0 (in the paper): as its size asks for",
     )
-    train_proposals: int | None = Field(
-        None, description="proposals kept per training image; null keeps the architecture's"
-    )
-    test_proposals: int | None = Field(None, description="proposals kept per test image; null keeps the architecture's")
-    detections: int | None = Field(None, description="detections kept per test image; null keeps LVIS's 300")
-    rois: int | None = Field(
-        None, description="RoIs sampled per training image and stage; null keeps the architecture's (512)"
-    )
+
+
+class Regions(Section):
+    """How many regions of an image are looked at; null keeps the architecture's number."""
+
+    train_proposals: int | None = Field(None, ge=1, description="proposals kept per training image")
+    test_proposals: int | None = Field(None, ge=1, description="proposals kept per test image")
+    sampled: int | None = Field(None, ge=1, description="RoIs sampled per training image and stage (512 in the paper)")
+    detections: int | None = Field(None, ge=1, description="detections kept per test image (300 in the paper)")
 
 
 class Training(Section):
@@ -132,37 +114,45 @@ class Subset(Section):
 class HeadOnly(Section):
     """The cheap estimate of `snakemake head_only`: only the classification layer is trained, on cached features."""
 
-    detector: str = Field("softmax", description="activation whose trained cell is the frozen detector of all")
+    detector: str | None = Field(
+        None, description="activation whose trained cell is the frozen detector of all; null: the experiment's first"
+    )
     images: int = Field(20_000, ge=1, description="training images whose features are cached, at most")
     rois: int | None = Field(128, ge=1, description="RoIs cached per image and stage; null keeps the architecture's")
 
 
-class Experiment(Section):
-    """A named run: which cells, on which data, how trained and how judged."""
+class Source(Section):
+    """Which data an experiment is about."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="folder of the results")]
+    dataset: str = Field(description="data set: a folder in gumbel/datasets/")
+    data_root: Path = Field(
+        description="folder that holds the data set, or will; of LVIS, any usual layout (docs/data.md)"
+    )
+    data: dict[str, Any] = Field({}, description="settings of the data set: sections below")
+
+
+class Experiment(Source):
+    """A named run: which cells, on which data, how trained and how judged."""
+
     description: str = Field(description="one sentence for the report's first line")
     reproduction: bool = Field(
         description="whether it follows the paper's recipe, so that absolute numbers may be compared"
     )
     recipe: Recipe = Field("1x", description="released recipe that it is compared with (docs/recipe.md)")
-    dataset: Literal["mini", "lvis_v1"] = Field(description="file in configs/datasets/")
-    data_root: Path = Field(
-        description="folder that holds the dataset, or will; of LVIS, any usual layout (docs/data.md)"
-    )
-    mini: MiniData | None = Field(None, description="how the embedded data is generated; only with dataset mini")
-    architectures: list[Architecture] = Field(min_length=1, description="rows of the matrix")
-    activations: list[str] = Field(min_length=1, description="columns of the matrix")
+    architectures: list[str] = Field(min_length=1, description="rows of the matrix: files in configs/models/")
+    activations: list[str] = Field(min_length=1, description="columns of the matrix: files in gumbel/activations/")
     seeds: list[int] = Field([0], min_length=1, description="trainings per cell of the matrix")
     splits: list[str] = Field(
         ["val"], min_length=1, description="splits that are predicted and scored; the first one decides the claims"
     )
-    variant: Literal["exact", "released"] = Field(
-        "exact", description="which Gumbel loss is trained: the paper's formula, or the released code's"
+    options: dict[str, dict[str, str]] = Field(
+        {},
+        description="options of an activation's loss, such as `variant` of gumbel: the paper's formula (`exact`), or "
+        "the released code's (`released`)",
     )
     released_scoring: list[str] = Field(
-        ["sigmoid"],
-        description="activations that are also scored as the released code does, with softmax; on the first split",
+        [], description="activations that are also scored as the released code does, with softmax; on the first split"
     )
     schedule: str = Field(description="file in configs/schedules/ that trains a cell")
     batch: int = Field(
@@ -185,6 +175,7 @@ class Experiment(Section):
     classifier: Classifier = Classifier()
     gol: Gol = Gol()
     widths: Widths = Widths()
+    regions: Regions = Regions()
     warm_start: WarmStart | None = Field(
         None, description="train shared starting weights; null uses the recipe's ImageNet weights"
     )
@@ -214,8 +205,6 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
-        if (self.mini is not None) != (self.dataset == "mini"):
-            raise ValueError("expected a `mini` section exactly when dataset is mini: add it, or change `dataset`")
         for key in ("architectures", "activations", "seeds", "splits", "track"):
             values = getattr(self, key)
             if len(set(values)) < len(values):
@@ -224,11 +213,6 @@ class Experiment(Section):
             raise ValueError(
                 f"`snapshots`: expected percentages from 1 to 99, each higher than the one before; found "
                 f"{self.snapshots}; the end of the training is scored anyway"
-            )
-        if self.gol.drop_below is not None and (self.dataset != "lvis_v1" or "softmax" in self.activations):
-            raise ValueError(
-                "`gol.drop_below`: expected dataset lvis_v1, whose category counts are known, and no softmax, whose "
-                f"classes are no problems of their own; found {self.dataset}, {self.activations}; leave it out"
             )
         for architecture in self.architectures:
             for activation in self.activations:

@@ -13,8 +13,9 @@ from typing import Any
 
 from gumbel.paths import ExperimentPaths
 
-#: Rules that train.
+#: Rules that train, and those that write the configurations for it.
 TRAININGS = ("warm_start", "train")
+CONFIGURATIONS = ("warm_start_config", "config")
 
 
 class PlanHandler(logging.Handler):
@@ -29,7 +30,8 @@ class PlanHandler(logging.Handler):
         self.paths = ExperimentPaths(experiment)
         self.jobs: Counter[str] = Counter()
         self.gpu_hours: dict[str, float] = defaultdict(float)
-        self.thrown_away: list[str] = []
+        self.rewritten: dict[str, str] = {}
+        self.thrown_away: dict[str, tuple[str, str]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "rule_name") and hasattr(record, "reason"):
@@ -44,15 +46,14 @@ class PlanHandler(logging.Handler):
         if gpus:
             self.jobs[rule] += 1
             self.gpu_hours[rule] += gpus * resources.get("runtime", 0) / 60
-        if rule in TRAININGS:
-            self._add_finished(rule, wildcards, reason)
-
-    def _add_finished(self, rule: str, wildcards: Mapping[str, str], reason: str) -> None:
-        names = dict(wildcards)
-        files = self.paths.warm_start(**names) if rule == "warm_start" else self.paths.cell(**names)
-        if files.checkpoint.exists():
-            name = files.root.relative_to(self.paths.root)
-            self.thrown_away.append(f"{name} ({_hours(files.manifest)}): {_why(reason)}")
+        if rule in TRAININGS + CONFIGURATIONS:
+            names = dict(wildcards)
+            files = self.paths.warm_start(**names) if rule.startswith("warm_start") else self.paths.cell(**names)
+            name = str(files.root.relative_to(self.paths.root))
+            if rule in CONFIGURATIONS and files.config.exists():
+                self.rewritten[name] = _why(reason)
+            elif rule in TRAININGS and files.checkpoint.exists():
+                self.thrown_away[name] = _hours(files.manifest), _why(reason)
 
     def summary(self) -> str:
         """The lines below the dry run."""
@@ -63,9 +64,15 @@ class PlanHandler(logging.Handler):
             lines.append(
                 f"GPU-hours at stake, if every job of the first attempt ran to its limit: {total:.0f} ({jobs})"
             )
+        if self.rewritten:
+            lines.append("Configurations that would be written anew:")
+            lines += [f"  {name}: {why}" for name, why in sorted(self.rewritten.items())]
         if self.thrown_away:
             lines.append("Finished trainings that would be done again, unless their recipe turns out the same:")
-            lines += [f"  {line}" for line in sorted(self.thrown_away)]
+            lines += [
+                f"  {name} ({hours}): {self.rewritten.get(name, why)}"
+                for name, (hours, why) in sorted(self.thrown_away.items())
+            ]
         else:
             lines.append("No finished training would be thrown away.")
         return "\n".join(lines)

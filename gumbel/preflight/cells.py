@@ -66,7 +66,8 @@ def examine(experiment: Experiment, cell: matrix.Cell, sustained: float) -> tupl
     init_default_scope("mmdet")
     config = cell_config(experiment, cell.architecture, cell.activation, cell.seed)
     model = build(config)
-    checks = [*_step(model, config, cell), *_start(model, cell), _batch(experiment, config, cell)]
+    start = list(_start(model, cell))  # before a step, which some losses count
+    checks = [*_step(model, config, cell), *start, _batch(experiment, config, cell)]
     return checks, _cost(experiment, cell, config, model, sustained)
 
 
@@ -146,7 +147,8 @@ def _start(model: Any, cell: matrix.Cell) -> Iterator[Check]:
         # Not only the start: logits that differ tell activations apart
         probe = torch.linspace(-3, 3, len(bias)).expand(1, -1)
         scores = head.loss_cls.get_activation(probe) if head.custom_activation else probe.softmax(-1)
-        if not torch.allclose(scores[:, : probe.shape[1]], activation.scores(probe), rtol=1e-4):
+        expected_scores = activation.scores(probe)
+        if not torch.allclose(scores[:, : expected_scores.shape[1]], expected_scores, rtol=1e-4):
             problems.append(f"not scored by {activation.name}")
     words = "; ".join(problems) or f"loss {', '.join(found)} at the start, scored by {activation.name}"
     remedy = "look at classifier.bias and at the loss's custom_activation (docs/how-to/add-an-activation.md)"
@@ -154,15 +156,11 @@ def _start(model: Any, cell: matrix.Cell) -> Iterator[Check]:
 
 
 def _loss_at_start(head: Any, activation: activations.Activation, logits: torch.Tensor) -> float:
-    """Loss of equal logits with one positive: of softmax log(outputs), of the others a binary problem an output."""
+    """Loss of equal logits with one positive, in closed form."""
     outputs = logits.shape[1]
-    if activation.name == "softmax":
-        return math.log(outputs)
-    log_score = activation.log_scores(logits[0, :1].double()).item()
-    negatives = outputs - 1
     if isinstance(head.loss_cls, DropLoss):  # of an object, infrequent categories keep no negative
-        negatives -= int(head.loss_cls.infrequent.sum()) - int(head.loss_cls.infrequent[0])
-    return -log_score - negatives * math.log1p(-math.exp(log_score))
+        outputs -= int(head.loss_cls.infrequent.sum()) - int(head.loss_cls.infrequent[0])
+    return activation.start(logits[0, 0].item(), outputs)
 
 
 def _batch(experiment: Experiment, config: Config, cell: matrix.Cell) -> Check:

@@ -1,7 +1,6 @@
 """What a training needs of the machine and of the disk, each looked at in seconds."""
 
 import importlib.metadata
-import json
 import os
 import shutil
 import tempfile
@@ -13,7 +12,6 @@ from pathlib import Path
 import torch
 
 from gumbel.datasets import backbones
-from gumbel.datasets.lvis_v1 import provide as lvis
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.manifest import sha256
@@ -116,7 +114,7 @@ def disk(experiment: Experiment, parameters: Iterable[int]) -> Check:
     A training keeps two checkpoints with weights and momentum while it runs, its weights, and those of its snapshots.
     """
     weights = sum(4 * number * (2 * 2 + 1 + len(experiment.snapshots)) for number in parameters)
-    detections = experiment.widths.detections or 300
+    detections = experiment.regions.detections or 300
     scored = sum(
         _images(experiment, split)
         for cell in matrix.cells(experiment)
@@ -133,9 +131,7 @@ def disk(experiment: Experiment, parameters: Iterable[int]) -> Check:
 
 
 def _images(experiment: Experiment, split: str) -> int:
-    if experiment.mini:
-        return experiment.mini.val_images
-    return lvis.facts().splits[split].images
+    return matrix.data(experiment).size(split)
 
 
 def _existing(path: Path) -> Path:
@@ -169,31 +165,17 @@ def writing(experiment: Experiment) -> Iterator[Check]:
 def data(experiment: Experiment) -> Iterator[Check]:
     """Annotations as they were verified or generated, and the weights that trainings start from."""
     files = matrix.data(experiment)
-    record = files.checksums if experiment.mini else files.verified
-    target = "mini_data" if experiment.mini else "lvis_data"
-    remedy = f"run `snakemake {target}` (on the submit host, if compute nodes have no network)"
-    if not record.exists():
-        yield Check("data", False, f"{record} is not there", remedy)
+    remedy = "run `snakemake data` (on the submit host, if compute nodes have no network)"
+    if not files.record.exists():
+        yield Check("data", False, f"{files.record} is not there", remedy)
     else:
-        for path, digest in _digests(record):
+        for path, digest in files.digests():
             found = sha256(path) if path.exists() else "nothing"
             yield Check(
                 f"data {path}", found == digest, "as verified" if found == digest else f"SHA-256 {found}", remedy
             )
     if experiment.warm_start is None:
-        wanted = map(backbones.of_architecture, experiment.architectures)
-        yield from map(_weights, {backbone.name: backbone for backbone in wanted}.values())
-
-
-def _digests(record: Path) -> Iterator[tuple[Path, str]]:
-    """Every file of annotations with the SHA-256 that its record has."""
-    content = json.loads(record.read_text())
-    if "files" in content:
-        for name, digest in content["files"].items():
-            yield record.parent / name, digest
-    else:
-        for split, seen in content["annotations"].items():
-            yield record.parent / f"{split}.json", seen["sha256"]
+        yield from map(_weights, matrix.starting_weights(experiment))
 
 
 def _weights(backbone: backbones.Backbone) -> Check:

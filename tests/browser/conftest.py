@@ -74,7 +74,7 @@ def _render(root: Path, kind: str) -> Path:
     one = {"architectures": ["mask_rcnn_r50"]}
     experiment = {
         "complete": lambda: fixtures.make_experiment(),
-        "reproduction": lambda: fixtures.make_experiment(reproduction=True, dataset="lvis_v1", mini=None, **one),
+        "reproduction": lambda: fixtures.make_experiment(reproduction=True, dataset="lvis_v1", **one),
         "partial": lambda: fixtures.make_experiment(),
         "failed": lambda: fixtures.make_experiment(**one),
         "seeds": lambda: fixtures.make_experiment(seeds=[0, 1, 2, 3, 4], **one),

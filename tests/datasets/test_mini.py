@@ -11,10 +11,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from gumbel.datasets.annotations import polygons
+from gumbel.datasets.mini import SPLITS, MiniData, longtail, scenes
 from gumbel.datasets.mini import generate as mini
-from gumbel.datasets.mini import longtail, scenes
 from gumbel.datasets.mini.pictures import LVIS_CATEGORIES, PICTURES, cut_out, things
-from gumbel.experiment.schema import MiniData
 
 SMALL = MiniData(
     seed=3,
@@ -44,7 +43,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def splits(whole):
-    return {split: json.loads((whole / f"{split}.json").read_text()) for split in mini.SPLITS}
+    return {split: json.loads((whole / f"{split}.json").read_text()) for split in SPLITS}
 
 
 def tree(root):
@@ -74,12 +73,12 @@ def test_another_seed_gives_other_scenes(small, tmp_path):
     mini.generate(SMALL.model_copy(update={"seed": 4}), tmp_path / "mini")
     assert tree(tmp_path / "mini").keys() == tree(small).keys()
     pixels = [json.loads((root / "checksums.json").read_text())["pixels"] for root in (small, tmp_path / "mini")]
-    assert all(pixels[0][split] != pixels[1][split] for split in mini.SPLITS)
+    assert all(pixels[0][split] != pixels[1][split] for split in SPLITS)
 
 
 def test_checksums_are_those_of_the_files_and_of_the_decoded_pixels(whole, splits):
     sums = json.loads((whole / "checksums.json").read_text())
-    for split in mini.SPLITS:
+    for split in SPLITS:
         assert sums["files"][f"{split}.json"] == hashlib.sha256((whole / f"{split}.json").read_bytes()).hexdigest()
         pixels = hashlib.sha256()
         for image in splits[split]["images"]:

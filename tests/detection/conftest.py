@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.logging import MMLogger
 
-from gumbel.datasets.mini import generate as mini
+from gumbel.datasets.mini.generate import generate
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 
@@ -16,7 +16,7 @@ TINY = {
     "reproduction": False,
     "dataset": "mini",
     "data_root": "data/mini",
-    "mini": {
+    "data": {
         "image_size": 64,
         "categories": 9,
         "train_images": 24,
@@ -34,11 +34,9 @@ TINY = {
         "fc_channels": 32,
         "mask_convs": 1,
         "anchor_scale": 4,
-        "train_proposals": 32,
-        "test_proposals": 32,
-        "rois": 16,
-        "detections": 20,
     },
+    "regions": {"train_proposals": 32, "test_proposals": 32, "sampled": 16, "detections": 20},
+    "released_scoring": ["sigmoid"],
     "warm_start": {"split": "warm_start", "schedule": "mini_warm_start"},
     "snapshots": [50],
 }
@@ -59,5 +57,5 @@ def tiny() -> Experiment:
 def tiny_data(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds ``data/mini``."""
     folder = tmp_path_factory.mktemp("tiny")
-    mini.generate(tiny.mini, folder / "data" / "mini")
+    generate(matrix.data(tiny).settings, folder / "data" / "mini")
     return folder

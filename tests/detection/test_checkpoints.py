@@ -8,6 +8,7 @@ from torch import nn
 
 from gumbel.detection.checkpoints import adapt, latest_checkpoint, load_weights, save_weights
 from gumbel.detection.compose import cell_config, warm_start_config
+from gumbel.experiment import matrix
 
 
 def build(config):
@@ -47,12 +48,12 @@ def test_every_category_gets_the_warm_starts_class_agnostic_rows(tiny, architect
 
     mask_name = next(name for name in adapted if name.endswith("conv_logits.weight"))
     masks = model.state_dict()[mask_name]
-    assert masks.shape[0] == tiny.mini.categories
+    assert masks.shape[0] == matrix.data(tiny).settings.categories
     assert all(torch.equal(row, start.state_dict()[mask_name][0]) for row in masks)
     if architecture == "mask_rcnn_r50":
         features = torch.randn(2, tiny.widths.fpn_channels, 7, 7)
         agnostic = start.roi_head.bbox_head(features)[1]
-        specific = model.roi_head.bbox_head(features)[1].view(2, tiny.mini.categories, 4)
+        specific = model.roi_head.bbox_head(features)[1].view(2, matrix.data(tiny).settings.categories, 4)
         torch.testing.assert_close(specific, agnostic[:, None].expand_as(specific))
 
 

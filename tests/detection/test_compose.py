@@ -157,7 +157,7 @@ def test_a_prior_without_a_named_bias_starts_every_class_at_that_score(activatio
     head = model.roi_head.bbox_head
     logits, _ = head(torch.zeros(1, MINI.widths.fpn_channels, 7, 7))
     if activation == "softmax":
-        expected = 1 / (MINI.mini.categories + 1)
+        expected = 1 / (matrix.data(MINI).settings.categories + 1)
         scores = logits.softmax(-1)
     else:
         expected = MINI.classifier.prior

@@ -56,6 +56,24 @@ def test_a_finished_training_is_named_with_its_hours_and_what_changed(handler, t
     assert expected in handler.summary().splitlines()
 
 
+def test_a_configuration_that_an_edit_rewrites_is_named_and_tells_why_its_training_would_be_done_again(handler):
+    files = ExperimentPaths("tiny").cell(**CELL)
+    files.checkpoint.parent.mkdir(parents=True)
+    files.checkpoint.touch()
+    files.config.touch()
+    planned(handler, "train", "Input files updated by another job: config.py", runtime=90, gpu=4)
+    planned(handler, "config", "Params have changed: before: batch=4 now: batch=8 ")
+    lines = handler.summary().splitlines()
+    at = lines.index("Configurations that would be written anew:")
+    assert lines[at + 1] == "  mask_rcnn_r50/gumbel/seed0: batch=4 became batch=8"
+    assert lines[-1].endswith("(hours unknown): batch=4 became batch=8")
+
+
+def test_a_configuration_that_was_never_written_is_not_written_anew(handler):
+    planned(handler, "config")
+    assert "written anew" not in handler.summary()
+
+
 def test_the_sum_is_printed_when_the_dry_run_ends(handler, capsys):
     planned(handler, "train", runtime=60, gpu=1)
     assert capsys.readouterr().out == ""

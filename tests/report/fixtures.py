@@ -33,7 +33,6 @@ def make_experiment(**changes: object) -> Experiment:
         "reproduction": False,
         "dataset": "mini",
         "data_root": "data/mini",
-        "mini": {},
         "architectures": ARCHITECTURES,
         "activations": ["softmax", "sigmoid", "gumbel"],
         "splits": ["val", "val_uniform"],
@@ -41,6 +40,7 @@ def make_experiment(**changes: object) -> Experiment:
         "batch": 4,
         "warm_start": {"split": "warm_start", "schedule": "mini_warm_start"},
         "widths": {"base_channels": 16},
+        "released_scoring": ["sigmoid"],
         "snapshots": [40, 70],
     }
     return Experiment.model_validate(record | changes)

@@ -174,9 +174,7 @@ def test_the_same_experiment_gives_the_same_page(complete: str, folder: Path, mo
 
 def test_a_reproduction_shows_signed_differences(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    text = page(
-        fixtures.make_experiment(reproduction=True, dataset="lvis_v1", mini=None, architectures=["mask_rcnn_r50"])
-    )
+    text = page(fixtures.make_experiment(reproduction=True, dataset="lvis_v1", architectures=["mask_rcnn_r50"]))
     assert "follows the paper’s recipe" in text
     assert "signed difference" in text
     exported = pd.read_csv("reports/exports/matrix.csv").iloc[0]

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from gumbel.commands import commands
-from gumbel.detection.compose import CUSTOM_IMPORTS
+from gumbel.detection.compose import CUSTOM_IMPORTS, cell_config, warm_start_config
 from gumbel.experiment import dependencies, matrix
 from gumbel.experiment.schema import Experiment
-from gumbel.paths import REPOSITORY
+from gumbel.paths import CONFIGS, REPOSITORY
 from tests.detection.conftest import TINY
 from tests.workflow.checkout import new_checkout
 
@@ -24,25 +24,21 @@ EXPERIMENT = {
     "schedule": "test",
     "released_scoring": [],
     "snapshots": [],
+    "cells": {},
 }
 #: Options of stages that name a file to write.
 WRITTEN = {flag for command in commands().values() for each in command.arguments if each.writes for flag in each.flags}
 #: Stands in for `python -m gumbel`: every stage only touches the files that it would write.
 STUB = """\
 #!{python} -S
-import itertools, pathlib, re, sys
+import pathlib, sys
 stage, arguments = sys.argv[3], sys.argv[4:]
 files = [value for name, value in zip(arguments, arguments[1:]) if name in {outputs}]
 if stage == "data":
     names = ("train.json", "val.json", "val_uniform.json", "warm_start.json", "ATTRIBUTION.md", "checksums.json")
     files = ["data/mini/" + name for name in names]
 elif stage == "configs":
-    text = pathlib.Path(arguments[1]).read_text()
-    lists = [re.findall(r"^- (.*)$", re.search(rf"^{{key}}:\\n((?:- .*\\n)+)", text, re.M)[1], re.M)
-             for key in ("architectures", "activations", "seeds")]
-    files = ["results/tiny/{{}}/{{}}/seed{{}}/config.py".format(*cell) for cell in itertools.product(*lists)]
-    files += [f"results/tiny/warm_start/{{name}}/config.py" for name in lists[0]]
-    files += ["results/tiny/recipe.json"]
+    files = arguments[arguments.index("--only") + 1:]
 elif stage == "train":
     folder = pathlib.Path([name for name in arguments if name.endswith("config.py")][0]).parent / "train"
     files = [str(folder / name) for name in ("checkpoint.pth", "history.parquet", "manifest.json")]
@@ -80,12 +76,19 @@ class Project:
         assert old in text, f"{file} has no {old!r}"
         (self.root / file).write_text(text.replace(old, new, 1))
 
-    def planned(self) -> tuple[set[str], str]:
-        """Trainings that a dry run would do, as architecture/activation/seed, and what it prints below."""
-        output = self.snakemake("-n")
-        blocks = re.findall(r"^rule train:\n(?:    .*\n)*?    wildcards: (.*)$", output, re.MULTILINE)
-        cells = {"/".join(re.findall(r"=(\w+)", block)) for block in blocks}
-        return cells, output.partition("This was a dry-run")[2]
+    def dry_run(self) -> str:
+        return self.snakemake("-n")
+
+
+def planned(output: str, rule: str) -> set[str]:
+    """Cells whose job of this rule a dry run would do, as architecture/activation/seed."""
+    blocks = re.findall(rf"^(?:local)?rule {rule}:\n(?:    .*\n)*?    wildcards: (.*)$", output, re.MULTILINE)
+    return {"/".join(re.findall(r"=(\w+)", block)) for block in blocks}
+
+
+def said(output: str) -> str:
+    """What a dry run prints below its jobs."""
+    return output.partition("This was a dry-run")[2]
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +105,9 @@ def test_edits_that_cannot_change_a_training_never_repeat_one(project):
     project.edit("reports/templates/style.css", "{", "{ ")
     project.edit("docs/report.md", "# ", "# Another ")
     project.edit("workflow/rules/train.smk", "tee {log}", "tee -i {log}")
-    cells, summary = project.planned()
-    assert cells == set()
-    assert "No finished training would be thrown away" in summary
+    output = project.dry_run()
+    assert planned(output, "train") == planned(output, "config") == set()
+    assert "No finished training would be thrown away" in said(output)
 
 
 @pytest.mark.slow
@@ -112,8 +115,10 @@ def test_edits_that_cannot_change_a_training_never_repeat_one(project):
     ("file", "old", "new", "repeated", "named"),
     [
         ("gumbel/detection/loop.py", "manual_seed(", "manual_seed(1 + ", "", "gumbel/detection/loop.py"),
-        ("configs/schedules/test.py", "lr=2e-3", "lr=1e-3", "", "seed0/config.py"),
-        ("configs/models/mask_rcnn_x101.py", "groups=64", "groups=32", "", "seed0/config.py"),
+        ("configs/schedules/test.py", "lr=2e-3", "lr=1e-3", "", "configs/schedules/test.py"),
+        ("configs/models/mask_rcnn_x101.py", "groups=64", "groups=32", "x101", "configs/models/mask_rcnn_x101.py"),
+        ("gumbel/detection/options.py", "SCALARS_EVERY = 10", "SCALARS_EVERY = 20", "", "gumbel/detection/options.py"),
+        ("gumbel/experiment/schema.py", "divmod(self.batch, ", "divmod(2 * self.batch, ", "", "experiment/schema.py"),
         (
             "gumbel/activations/gumbel.py",
             "def ",
@@ -121,56 +126,98 @@ def test_edits_that_cannot_change_a_training_never_repeat_one(project):
             "gumbel",
             "activations/gumbel.py",
         ),
-        ("tiny.yaml", "rois: 16", "rois: 8", "", "seed0/config.py"),
+        ("tiny.yaml", "sampled: 16", "sampled: 8", "", '"regions": .*"sampled": 16.* became .*"sampled": 8'),
+        ("tiny.yaml", "cells: {}", "cells: {mask_rcnn_x101/gumbel: {warmup: 2}}", "x101/gumbel", 'warmup": 2'),
     ],
 )
 def test_an_edit_that_can_change_a_training_repeats_it_and_is_named(project, file, old, new, repeated, named):
     before = (project.root / file).read_text()
     project.edit(file, old, new)
     try:
-        cells, summary = project.planned()
+        output = project.dry_run()
     finally:
         (project.root / file).write_text(before)
-    assert cells == {f"{cell}/0" for cell in _all_cells() if repeated in cell}
+    cells, summary = planned(output, "train"), said(output)
+    assert cells == planned(output, "config") == {f"{cell}/0" for cell in _all_cells() if repeated in cell}
     assert "Finished trainings that would be done again" in summary
     assert re.search(named, summary), summary
     assert len(re.findall(r"/seed0 \(", summary)) == len(cells)
 
 
-def test_no_rule_passes_over_the_age_of_what_another_rule_makes():
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "concerned"),
+    [
+        ({"description": "Other words.", "grid": 8, "head_only": {"images": 5}, "reproduction": False}, set()),
+        ({"activations": ["softmax", "gumbel", "sigmoid"]}, {"mask_rcnn_r50/sigmoid/0", "mask_rcnn_x101/sigmoid/0"}),
+        ({"classifier": {"bias": {"gumbel": -1.0}}}, {"mask_rcnn_r50/gumbel/0", "mask_rcnn_x101/gumbel/0"}),
+        ({"cells": {"mask_rcnn_r50": {"warmup": 3}}}, {"mask_rcnn_r50/softmax/0", "mask_rcnn_r50/gumbel/0"}),
+    ],
+)
+def test_an_edit_of_the_experiment_starts_jobs_of_the_cells_that_it_concerns_alone(project, changes, concerned):
+    project.experiment(**changes)
+    try:
+        output = project.dry_run()
+    finally:
+        project.experiment()
+    for rule in ("config", "train", "predict", "evaluate", "weight_norms"):
+        assert planned(output, rule) == concerned, rule
+    assert not re.search(r"^(?:local)?rule (data|warm_start|warm_start_config):", output, re.MULTILINE)
+
+
+def test_only_checks_are_passed_over_and_only_by_jobs_without_parameters():
     """Below an `ancient` input that is being made anew, Snakemake 9 no longer looks at a job's own parameters."""
     for file in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
-        assert not re.search(r"ancient\((?!\))", file.read_text()), file.name
+        for rule in re.split(r"^\s*(?:use )?rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            for passed_over in re.findall(r"ancient\(([^)]*)\)", rule):
+                assert passed_over == "FILES.doctor", file.name
+                assert "params:" not in rule, rule.partition(":")[0]
 
 
 def _all_cells() -> list[str]:
     return [f"{row}/{column}" for row in EXPERIMENT["architectures"] for column in EXPERIMENT["activations"]]
 
 
-def test_the_recipe_starts_from_every_module_that_a_configuration_loads():
-    assert {f"gumbel.detection.{name}" for name in dependencies.ROOTS} >= set(CUSTOM_IMPORTS)
+def test_a_training_depends_on_every_module_that_a_configuration_loads():
+    roots = {path.stem for path in dependencies.TRAINING}
+    assert {name.removeprefix("gumbel.detection.") for name in CUSTOM_IMPORTS} <= roots
 
 
-def test_harmless_keys_exist_and_every_other_key_is_part_of_the_recipe():
+def read_back(experiment: Experiment) -> Experiment:
+    """The experiment as a stage reads it that Snakemake gives the settings to."""
+    return matrix.loads("{" + "".join(dependencies.as_settings(experiment)) + "}")
+
+
+@pytest.mark.parametrize("name", ["mini", "lvis", "gol", "pilot"])
+def test_a_cell_has_the_same_configuration_in_its_own_part_of_the_experiment(name):
+    """What its settings leave out decides nothing of it."""
+    experiment = matrix.load(CONFIGS / "experiments" / f"{name}.yaml")
+    for cell in matrix.cells(experiment)[:: max(1, len(matrix.cells(experiment)) - 1)]:
+        names = (cell.architecture, cell.activation, cell.seed)
+        own = read_back(dependencies.cell_settings(experiment, *names))
+        assert [str(each) for each in matrix.cells(own)] == [str(cell)]
+        assert cell_config(own, *names).pretty_text == cell_config(experiment, *names).pretty_text
+    if experiment.warm_start:
+        own = read_back(dependencies.warm_start_settings(experiment, "htc_r101"))
+        expected = warm_start_config(experiment, "htc_r101").pretty_text
+        assert warm_start_config(own, "htc_r101").pretty_text == expected
+
+
+def test_every_key_that_is_not_harmless_is_among_a_cells_settings():
     tiny = matrix.parse(TINY)
-    keys = set(Experiment.model_fields)
-    assert keys >= dependencies.HARMLESS
-    parameters = dependencies.cell_parameters(tiny)
-    named = {name.removeprefix("setting_") for name in parameters if name.startswith("setting_")}
-    assert named == keys - dependencies.HARMLESS - {"classifier", "variant", "training", "cells"}
-    # These concern a cell's own settings
-    assert parameters["classifier"](_Cell("softmax")) != parameters["classifier"](_Cell("gumbel"))
-    changed = dependencies.cell_parameters(_with(tiny, cells={"mask_rcnn_r50/gumbel": {"warmup": 7}}))
-    assert changed["training"](_Cell("gumbel")) != parameters["training"](_Cell("gumbel"))
-    assert changed["training"](_Cell("softmax")) == parameters["training"](_Cell("softmax"))
-
-
-def _with(experiment: Experiment, **changes: object) -> Experiment:
-    return Experiment.model_validate(experiment.model_dump() | changes)
-
-
-class _Cell:
-    architecture = "mask_rcnn_r50"
-
-    def __init__(self, activation: str):
-        self.activation = activation
+    changed = {
+        "description": "Other words.",
+        "reproduction": True,
+        "released_scoring": ["sigmoid"],
+        "grid": 3,
+        "allow_missing": True,
+        "recipe": "2x",
+        "checkpoints": {"mask_rcnn_r50/gumbel/seed0": "given.pth"},
+        "head_only": {"images": 3},
+    }
+    assert set(changed) == dependencies.HARMLESS
+    of = ("mask_rcnn_r50", "gumbel", 0)
+    settings = dependencies.as_settings(dependencies.cell_settings(tiny, *of))
+    for key, value in changed.items():
+        other = matrix.parse({**tiny.model_dump(mode="json"), key: value})
+        assert dependencies.as_settings(dependencies.cell_settings(other, *of)) == settings, key

@@ -9,9 +9,60 @@ if workflow.output_settings.dryrun:
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+# Settings that a job depends on, as the experiment that it is given: `params.settings` in braces
+SETTINGS = '"{{$(printf %s {params.settings:q})}}"'
+
+
 def cell_config(wildcards):
     """The cell's configuration; a cell that the experiment does not have is refused by name."""
     return matrix.cell(EXPERIMENT, **wildcards).paths(EXPERIMENT).config
+
+
+def cell_settings(wildcards):
+    """The settings of the experiment that a cell's configuration depends on."""
+    matrix.cell(EXPERIMENT, **wildcards)
+    return dependencies.as_settings(dependencies.cell_settings(EXPERIMENT, **wildcards))
+
+
+def cell_sources(wildcards):
+    """The files that a cell's configuration and training depend on."""
+    return dependencies.sources(
+        EXPERIMENT.dataset,
+        wildcards.architecture,
+        wildcards.activation,
+        EXPERIMENT.schedule,
+    )
+
+
+def warm_start_settings(wildcards):
+    return dependencies.as_settings(
+        dependencies.warm_start_settings(EXPERIMENT, wildcards.architecture)
+    )
+
+
+def warm_start_sources(wildcards):
+    return dependencies.sources(
+        EXPERIMENT.dataset,
+        wildcards.architecture,
+        None,
+        EXPERIMENT.warm_start.schedule,
+    )
+
+
+def matrix_sources():
+    """The files that any configuration of the experiment depends on."""
+    return sorted(
+        {
+            source
+            for cell in CELLS
+            for source in dependencies.sources(
+                EXPERIMENT.dataset,
+                cell.architecture,
+                cell.activation,
+                EXPERIMENT.schedule,
+            )
+        }
+    )
 
 
 # Cells whose weights the experiment names are never trained, not even where these weights are missing
@@ -29,7 +80,7 @@ def frozen_detector(wildcards):
     cell = matrix.cell(
         EXPERIMENT,
         wildcards.architecture,
-        EXPERIMENT.head_only.detector,
+        EXPERIMENT.head_only.detector or EXPERIMENT.activations[0],
         wildcards.seed,
     )
     files = cell.paths(EXPERIMENT)
@@ -47,13 +98,12 @@ wildcard_constraints:
 
 
 # ImageNet weights that the experiment's architectures start from
-BACKBONES = sorted(
-    {str(backbones.of_architecture(name).path) for name in EXPERIMENT.architectures}
-)
+BACKBONES = [backbone.path for backbone in matrix.starting_weights(EXPERIMENT)]
 
 
 def starting_weights(wildcards):
-    """What a cell starts from: the warm start of its architecture, or ImageNet weights."""
+    """What a cell starts from: the warm start of its architecture, ImageNet weights, or nothing."""
     if EXPERIMENT.warm_start:
         return FILES.warm_start(wildcards.architecture).checkpoint
-    return backbones.of_architecture(wildcards.architecture).path
+    weights = architectures.get(wildcards.architecture).weights
+    return [] if weights is None else weights.path

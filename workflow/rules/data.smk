@@ -13,44 +13,26 @@ rule experiment:
         "../scripts/write_experiment.py"
 
 
-if EXPERIMENT.mini is not None:
-
-    rule mini_data:
-        input:
-            experiment=FILES.experiment,
-        output:
-            annotations=[DATA.annotations(split) for split in matrix.MINI_SPLITS],
-            attribution=DATA.attribution,
-            checksums=DATA.checksums,
-        log:
-            FILES.log("mini_data"),
-        benchmark:
-            FILES.benchmark("mini_data")
-        conda:
-            ENVIRONMENT
-        shell:
-            "python -m gumbel data mini --experiment {input.experiment} &> {log}"
-
-else:
-
-    # On the submit host: compute nodes are often without a network. What is downloaded is no output, so that
-    # Snakemake never removes it; the outputs are links to it
-    rule lvis_data:
-        input:
-            experiment=FILES.experiment,
-        output:
-            annotations=[DATA.annotations(split) for split in matrix.LVIS_SPLITS],
-            attribution=DATA.attribution,
-            verified=DATA.verified,
-        log:
-            FILES.log("lvis_data"),
-        localrule: True
-        conda:
-            ENVIRONMENT
-        params:
-            root=EXPERIMENT.data_root,
-        shell:
-            "python -m gumbel data lvis --experiment {input.experiment} 2>&1 | tee {log} >&2"
+rule data:
+    input:
+        DATA.inputs,
+    output:
+        annotations=[DATA.annotations(split) for split in DATA.splits],
+        attribution=DATA.attribution,
+        record=DATA.record,
+    log:
+        FILES.log("data"),
+    benchmark:
+        FILES.benchmark("data")
+    # Compute nodes are often without a network. What is downloaded is no output, so that Snakemake never removes it;
+    # the outputs are links to it
+    localrule: DATA.on_submit_host
+    conda:
+        ENVIRONMENT
+    params:
+        settings=dependencies.as_settings(matrix.source(EXPERIMENT)),
+    shell:
+        f"python -m gumbel data --experiment {SETTINGS} 2>&1 | tee {{log:q}} >&2"
 
 
 rule backbone:

@@ -1,5 +1,6 @@
-# No ancient() on what another job may make anew: Snakemake then overlooks changed parameters in the same run
 WARM_START = FILES.warm_start("{architecture}")
+# What decides a training is in its configuration's parameters, the code that it runs too; so the checks before it may
+# be made anew (ancient) without one. Below such an input Snakemake would overlook parameters of the training itself.
 # SLURM signals every process of a job: the shell and tee live on while the training saves itself
 TRAIN = (
     "trap '' TERM USR1; {resources.launcher} -m gumbel train --wait {input.config} 2>&1"
@@ -7,35 +8,44 @@ TRAIN = (
 )
 
 
-rule configs:
+rule config:
     input:
-        experiment=FILES.experiment,
-        sources=sorted(paths.CONFIGS.glob("[!ep]*/*.*")),
-        compose=paths.REPOSITORY / "gumbel" / "detection" / "compose.py",
-        released=[
-            paths.CONFIGS / "paper" / name
-            for name in ("recipe.yaml", "recipes.csv", "deviations.yaml")
-        ],
+        DATA.inputs,
     output:
-        FILES.recipe,
-        [cell.paths(EXPERIMENT).config for cell in CELLS],
-        [FILES.warm_start(name).config for name in EXPERIMENT.architectures]
-        if EXPERIMENT.warm_start
-        else [],
+        CELL.config,
     log:
-        FILES.log("configs"),
-    benchmark:
-        FILES.benchmark("configs")
+        CELL.log("config"),
+    localrule: True
     conda:
         ENVIRONMENT
+    params:
+        settings=cell_settings,
+        sources=cell_sources,
     shell:
-        "python -m gumbel configs --experiment {input.experiment} &> {log}"
+        f"python -m gumbel configs --experiment {SETTINGS} --only {{output:q}} &> {{log:q}}"
+
+
+rule recipe:
+    input:
+        experiment=FILES.experiment,
+        paper=sorted((paths.CONFIGS / "paper").iterdir()),
+    output:
+        FILES.recipe,
+    log:
+        FILES.log("recipe"),
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        sources=matrix_sources(),
+    shell:
+        "python -m gumbel recipe --experiment {input.experiment:q} --output {output:q} &> {log:q}"
 
 
 rule doctor:
     input:
         experiment=FILES.experiment,
-        data=DATA.checksums if EXPERIMENT.mini else DATA.verified,
+        data=DATA.record,
         weights=[] if EXPERIMENT.warm_start else BACKBONES,
     output:
         FILES.doctor,
@@ -55,10 +65,19 @@ rule doctor:
 
 if EXPERIMENT.warm_start:
 
+    use rule config as warm_start_config with:
+        output:
+            WARM_START.config,
+        log:
+            WARM_START.log("config"),
+        params:
+            settings=warm_start_settings,
+            sources=warm_start_sources,
+
     rule warm_start:
         input:
             config=WARM_START.config,
-            preflight=FILES.doctor,
+            preflight=ancient(FILES.doctor),
             annotations=DATA.annotations(EXPERIMENT.warm_start.split),
         output:
             WARM_START.checkpoint,
@@ -73,8 +92,6 @@ if EXPERIMENT.warm_start:
             ENVIRONMENT
         resources:
             launcher="python",
-        params:
-            **dependencies.warm_start_parameters(EXPERIMENT),
         shell:
             TRAIN
 
@@ -82,7 +99,7 @@ if EXPERIMENT.warm_start:
 rule train:
     input:
         config=cell_config,
-        preflight=FILES.doctor,
+        preflight=ancient(FILES.doctor),
         annotations=DATA.annotations(EXPERIMENT.train_split),
         starting_weights=starting_weights,
     output:
@@ -106,7 +123,5 @@ rule train:
         ENVIRONMENT
     resources:
         launcher="python",
-    params:
-        **dependencies.cell_parameters(EXPERIMENT),
     shell:
         TRAIN

@@ -1,6 +1,5 @@
 """LVIS v1: find a copy, download what it lacks, verify it, link it to where stages read. See ``docs/data.md``."""
 
-import csv
 import os
 import shutil
 from collections.abc import Iterable
@@ -9,15 +8,16 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from gumbel.datasets.download import PATIENCE, Download, Patience, fetch
+from gumbel.datasets.links import link
+from gumbel.datasets.lvis_v1 import published
 from gumbel.datasets.lvis_v1.checks import check_annotations, check_pictures
 from gumbel.datasets.unpack import unpack
-from gumbel.experiment.schema import Section
 from gumbel.jobs.files import atomic_path, write_json
-from gumbel.paths import CONFIGS, DataPaths
+from gumbel.paths import DataPaths
+from gumbel.section import Section
 
 #: Where copies keep annotations and pictures, below their root. Downloads go to the first place.
 ANNOTATIONS = (
@@ -51,6 +51,7 @@ class Facts(Section):
     """What a whole LVIS v1 is. ``categories`` are rows of configs/paper/lvis_v1_categories.csv."""
 
     splits: dict[str, Size]
+    annotated_images: int
     archives: list[Archive]
     attribution: str
     categories: list[dict[str, str]]
@@ -58,9 +59,7 @@ class Facts(Section):
 
 def facts() -> Facts:
     """LVIS v1 as published: configs/datasets/lvis_v1.yaml and the paper's categories."""
-    with (CONFIGS / "paper" / "lvis_v1_categories.csv").open(newline="") as file:
-        categories = list(csv.DictReader(file))
-    return Facts(categories=categories, **yaml.safe_load((CONFIGS / "datasets" / "lvis_v1.yaml").read_text()))
+    return Facts(**published())
 
 
 def provide(root: Path, links: DataPaths, whole: Facts, patience: Patience = PATIENCE) -> None:
@@ -77,7 +76,7 @@ def provide(root: Path, links: DataPaths, whole: Facts, patience: Patience = PAT
     record = _verify(found, whole)
     for archive in whole.archives:
         split = _split(archive)
-        _link(links.annotations(split) if split else links.images / archive.member, found[archive.member])
+        link(links.annotations(split) if split else links.images / archive.member, found[archive.member])
     with atomic_path(links.attribution) as temporary:
         temporary.write_text(whole.attribution + "\n")
     write_json(links.verified, record)
@@ -177,17 +176,3 @@ def _verify(found: dict[str, Path], whole: Facts) -> dict[str, Any]:
         record["pictures"][member] = {"folder": str(folders[member]), "needed": number}
         print(f"{folders[member]}: all {number} pictures that the annotations name", flush=True)
     return record
-
-
-def _link(place: Path, target: Path) -> None:
-    """A symbolic link at ``place``, relative where ``target`` is; none where they are the same."""
-    if place.absolute() == target.absolute():
-        return
-    if place.exists() and not place.is_symlink():
-        raise FileExistsError(f"expected at most a link at {place}, found data; move it, or make it the data_root")
-    relative = Path(os.path.relpath(target.absolute(), place.parent.absolute()))
-    with atomic_path(place) as temporary:
-        temporary.symlink_to(target if target.is_absolute() else relative)
-        # As old as the data: verifying again makes no result out of date
-        times = target.stat()
-        os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns), follow_symlinks=False)

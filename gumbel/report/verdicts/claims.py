@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gumbel import functional
-from gumbel.experiment.schema import Architecture, Experiment, Scoring
+from gumbel.experiment.schema import Experiment, Scoring
 from gumbel.paths import CONFIGS
 from gumbel.words import activation_name, fixed, scientific
 
@@ -54,7 +54,7 @@ class DifferenceEvidence(Part):
     metric: str
     of: Side
     against: list[Side] = Field(min_length=1)
-    architectures: list[Architecture]
+    architectures: list[str]
 
 
 class StatisticEvidence(Part):
@@ -63,7 +63,7 @@ class StatisticEvidence(Part):
     metric: str
     of: str
     against: list[str] = Field(min_length=1)
-    architectures: list[Architecture]
+    architectures: list[str]
 
 
 class DistributionEvidence(Part):

@@ -1,0 +1,200 @@
+"""Annotations in COCO's form (https://cocodataset.org/#format-data), checked and written in the LVIS v1 form.
+
+What LVIS has besides is added: frequency groups from the counts of the training split, and for each image the
+categories that are known to be absent, which is all that are not annotated in it: COCO's annotations are exhaustive.
+Files that bring these themselves keep them.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pycocotools import mask as coco_mask
+
+from gumbel.datasets.annotations import URL_PREFIX
+from gumbel.datasets.coco import Coco
+from gumbel.datasets.links import link
+from gumbel.jobs.files import atomic_path, write_json
+from gumbel.jobs.manifest import sha256
+
+Record = dict[str, Any]
+
+
+def provide(data: Coco) -> None:
+    """Write every split of ``data`` in the LVIS v1 form, with a link to its images, and the record.
+
+    Raises:
+        ValueError: the annotations are damaged, contradict one another or the images, or have no masks.
+        OSError: a file is missing.
+    """
+    records = {split: read(data.given(split).annotations) for split in data.splits}
+    categories = _categories(data, records)
+    seen = {}
+    for split, record in records.items():
+        files = data.given(split)
+        whole = _in_lvis_form(data, split, record, categories)
+        path = data.annotations(split)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(orjson.dumps(whole) + b"\n")
+        link(data.images / split, files.images)
+        seen[split] = {
+            "file": str(files.annotations),
+            "file_sha256": sha256(files.annotations),
+            "sha256": sha256(path),
+            "images": len(whole["images"]),
+            "annotations": len(whole["annotations"]),
+        }
+        print(f"{path}: {seen[split]['images']} images, {seen[split]['annotations']} annotations", flush=True)
+    groups = Counter(category["frequency"] for category in categories)
+    print(f"{len(categories)} categories, r/c/f {'/'.join(str(groups[letter]) for letter in 'rcf')}")
+    with atomic_path(data.attribution) as temporary:
+        temporary.write_text("Pictures and annotations: " + ", ".join(str(files) for files in data.inputs) + ".\n")
+    write_json(data.record, {"schema": 1, "splits": seen, "categories": len(categories)})
+
+
+def read(path: Path) -> Record:
+    """The record at ``path``; FileNotFoundError, or ValueError where it is not of COCO's form."""
+    try:
+        record = orjson.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"expected annotations in COCO's form, found no JSON in {path} ({error})") from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(record, dict) or not isinstance(record.get(key), list) or not record[key]:
+            raise ValueError(
+                f"expected a list `{key}` in {path}, as COCO's annotations have, found none or an empty one"
+            )
+    for key, needed in (("images", ("id", "file_name", "width", "height")), ("categories", ("id", "name"))):
+        _require_fields(record[key], needed, f"`{key}` of {path}")
+    _require_fields(record["annotations"], ("id", "image_id", "category_id", "bbox"), f"`annotations` of {path}")
+    return record
+
+
+def _require_fields(entries: list[Record], needed: Collection[str], where: str) -> None:
+    seen = set()
+    for place, entry in enumerate(entries):
+        if missing := [key for key in needed if not isinstance(entry, dict) or key not in entry]:
+            raise ValueError(
+                f"expected {', '.join(needed)} in every entry of {where}, found entry {place} without {missing[0]}"
+            )
+        if not isinstance(entry["id"], int) or isinstance(entry["id"], bool) or entry["id"] in seen:
+            raise ValueError(
+                f"expected whole numbers that differ as ids in {where}, found {entry['id']!r} in entry {place}"
+            )
+        seen.add(entry["id"])
+
+
+def image_counts(record: Record) -> dict[int, int]:
+    """Images that show each category, by its id, ascending."""
+    pairs = {(entry["category_id"], entry["image_id"]) for entry in record["annotations"] if not entry.get("iscrowd")}
+    shown = Counter(category for category, _ in pairs)
+    return {key: shown[key] for key in sorted(category["id"] for category in record["categories"])}
+
+
+def _categories(data: Coco, records: Mapping[str, Record]) -> list[Record]:
+    """The categories, ascending, with counts and groups of the training split; the same in every split."""
+    named = {split: {each["id"]: each["name"] for each in record["categories"]} for split, record in records.items()}
+    for split, names in named.items():
+        if names != named["train"]:
+            different = sorted(set(names.items()) ^ set(named["train"].items()))[0]
+            raise ValueError(
+                f"expected the categories of train in {data.given(split).annotations}, found a difference in "
+                f"{different}; give every split the same `categories`"
+            )
+    images = image_counts(records["train"])
+    instances = Counter(each["category_id"] for each in records["train"]["annotations"] if not each.get("iscrowd"))
+    rare, common = data.settings.rare, data.settings.common
+    return [
+        {
+            "id": key,
+            "name": named["train"][key],
+            "image_count": count,
+            "instance_count": instances[key],
+            "frequency": "r" if count <= rare else "c" if count <= common else "f",
+        }
+        for key, count in images.items()
+    ]
+
+
+def _in_lvis_form(data: Coco, split: str, record: Record, categories: list[Record]) -> Record:
+    source = data.given(split).annotations
+    known, sizes = {each["id"] for each in categories}, {each["id"]: each for each in record["images"]}
+    annotations: list[Record] = []
+    shown: dict[int, set[int]] = {key: set() for key in sizes}
+    crowds: dict[int, set[int]] = {key: set() for key in sizes}
+    for entry in record["annotations"]:
+        if entry["image_id"] not in sizes or entry["category_id"] not in known:
+            raise ValueError(
+                f"expected annotations of the listed images and categories in {source}, found annotation "
+                f"{entry['id']} of image {entry['image_id']}, category {entry['category_id']}; correct the file"
+            )
+        shown[entry["image_id"]].add(entry["category_id"])
+        if entry.get("iscrowd"):
+            if data.settings.crowds == "refused":
+                raise ValueError(
+                    f"expected no crowd regions in {source}, found annotation {entry['id']} with `iscrowd`: LVIS's "
+                    "protocol, which scores here, has none. Say `crowds: not_exhaustive` in `data` to have detections "
+                    "of their category in their image left uncounted, or remove them"
+                )
+            crowds[entry["image_id"]].add(entry["category_id"])
+        else:
+            annotations.append(_annotation(entry, sizes[entry["image_id"]], len(annotations) + 1, source))
+    images = list(_images(data, split, record["images"], known, shown, crowds))
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _annotation(entry: Record, image: Record, number: int, source: Path) -> Record:
+    """An annotation with an id from 1, as the official API needs it, and the area of its mask where it has none."""
+    segmentation, where = entry.get("segmentation"), f"annotation {entry['id']} of {source}"
+    if isinstance(segmentation, list):
+        segmentation = [polygon for polygon in segmentation if len(polygon) >= 6 and len(polygon) % 2 == 0]
+    if not segmentation:
+        raise ValueError(
+            f"expected a mask (polygons of three points or more, or an RLE) in {where}, found none; draw it, or remove "
+            "the annotation"
+        )
+    size = [image["height"], image["width"]]
+    if isinstance(segmentation, dict) and segmentation.get("size") != size:
+        raise ValueError(
+            f"expected an RLE of its image's height and width {size} in {where}, found {segmentation.get('size')}"
+        )
+    area = entry.get("area")
+    if area is None:
+        parts = coco_mask.frPyObjects(segmentation, *size) if _is_plain(segmentation) else segmentation
+        area = float(coco_mask.area(coco_mask.merge(parts) if isinstance(parts, list) else parts))
+    kept = {key: entry[key] for key in ("image_id", "category_id", "bbox")}
+    return {"id": number, **kept, "area": area, "segmentation": segmentation}
+
+
+def _is_plain(segmentation: Any) -> bool:
+    """Polygons, or run lengths as a list."""
+    return isinstance(segmentation, list) or isinstance(segmentation["counts"], list)
+
+
+def _images(
+    data: Coco,
+    split: str,
+    entries: list[Record],
+    known: set[int],
+    shown: Mapping[int, set[int]],
+    crowds: Mapping[int, set[int]],
+) -> Iterator[Record]:
+    folder = data.given(split).images
+    for entry in entries:
+        name = Path(entry["file_name"])
+        if name.is_absolute() or ".." in name.parts or not (folder / name).is_file():
+            raise ValueError(
+                f"expected the picture of image {entry['id']} below {folder}, found none at {name}; complete the "
+                f"folder, or let data.splits.{split}.images name the one that `file_name` starts from"
+            )
+        absent = entry.get("neg_category_ids", known - shown[entry["id"]])
+        partial = set(entry.get("not_exhaustive_category_ids", ())) | crowds[entry["id"]]
+        yield {
+            "id": entry["id"],
+            "width": entry["width"],
+            "height": entry["height"],
+            "coco_url": f"{URL_PREFIX}{split}/{name}",
+            "neg_category_ids": sorted(absent),
+            "not_exhaustive_category_ids": sorted(partial),
+        }

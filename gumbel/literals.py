@@ -1,0 +1,30 @@
+"""What a Python file says of itself, read without running it: a workflow asks it hundreds of times."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+
+def keywords(file: Path, variable: str) -> dict[str, Any]:
+    """The literal keywords of the call that ``variable`` is assigned in ``file``: ``{"label": "A"}`` of
+    ``variable = f(label="A", loss=a_function)``.
+
+    Raises:
+        ValueError: there is no such assignment.
+    """
+    for node in ast.parse(file.read_text()).body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Call)
+            and ast.unparse(node.targets[0]) == variable
+        ):
+            return {str(each.arg): value for each in node.value.keywords for value in _literal(each.value)}
+    raise ValueError(f"expected `{variable} = ...(...)` in {file}, found none; add it")
+
+
+def _literal(node: ast.expr) -> list[Any]:
+    """The value of a literal; nothing of what is none."""
+    try:
+        return [ast.literal_eval(node)]
+    except ValueError:
+        return []
