@@ -22,6 +22,7 @@ from gumbel import datasets
 from gumbel.detection.compose import cell_config, infrequent
 from gumbel.detection.parts import as_list, box_heads, mask_heads, roi_extractors, train_dataset
 from gumbel.experiment import matrix
+from gumbel.experiment.recipes import recipes
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
 
@@ -199,11 +200,11 @@ def _facts() -> dict[str, Any]:
 def _released_row(recipe: str, architecture: str, activation: str) -> dict[str, Any] | None:
     """The released cell by the names of :func:`fields`: the stand-in's where the activation was not released."""
     facts = _facts()
-    family = facts["recipes"][recipe]
-    cell = family["cell"].format(facts["architectures"].get(architecture))
+    family = recipes()[recipe]
+    cell = family.cell.format(facts["architectures"].get(architecture))
     with (PAPER / "recipes.csv").open() as file:
         rows = {row["activation"]: row for row in csv.DictReader(file) if row["cell"] == cell}
-    name = family.get("activations", {}).get(activation, activation)
+    name = family.activations.get(activation, activation)
     row = rows.get(name) or rows.get(facts["stand_in"])
     if row is None:
         return None
@@ -292,7 +293,7 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
     dataset = train_dataset(config)
     loads = config.optim_wrapper.accumulative_counts
     # With repeat-factor sampling the recipe counts the repeated images
-    images = matrix.data(experiment).epoch or _facts()["recipes"][experiment.recipe]["images"]
+    images = matrix.data(experiment).epoch or recipes()[experiment.recipe].images
 
     def epochs(iterations: int) -> float:
         return round(iterations // loads * config.batch / images, 2)
