@@ -186,8 +186,8 @@ def fields() -> list[Field]:
     for field in found:
         if names.count(field.name) > 1 or not ("released" in field.model_fields_set or field.name in columns):
             raise ValueError(
-                f"expected field {field.name} of recipe.yaml once, with `released` or a column of recipes.csv; found "
-                "it otherwise; correct it"
+                f"expected {field.name} once among the fields of recipe.yaml, with `released` or a column of that name "
+                "in recipes.csv; found it twice, or without; correct it"
             )
     return found
 
@@ -328,15 +328,15 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
 
 
 def _follow(value: Any, path: list[str], absent: Any) -> Any:
-    """What lies at ``path``, as lists and numbers; ``absent`` where nothing does."""
-    if isinstance(value, list | tuple) and not path:
-        return [_follow(each, [], absent) for each in value]
-    if value is None or not path:
-        return absent if value is None else value
+    """What lies at ``path``, of lists and numbers; ``absent`` where nothing does."""
+    if value is None:
+        return absent
+    listed = isinstance(value, list | tuple)
+    if not path:
+        return [_follow(each, path, absent) for each in value] if listed else value
     key, *rest = path
     if key == "*":
         stages = [_follow(each, rest, absent) for each in as_list(value)]
         return stages[0] if all(each == stages[0] for each in stages) else stages
-    if isinstance(value, list | tuple):
-        return _follow(next((each for each in value if each.type == key), None), rest, absent)
-    return _follow(value.get(key), rest, absent)
+    inner = next((each for each in value if each.type == key), None) if listed else value.get(key)
+    return _follow(inner, rest, absent)
