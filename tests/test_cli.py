@@ -93,7 +93,7 @@ MISTAKES = {
     "object-distribution none.json --output o": "none.json",
     "object-distribution damaged --output o": "expected a JSON object, found damaged",
     "data --experiment none.yaml": "expected to use none.yaml, found: No such file",
-    "data --experiment {name:x,data_root:x,dataset:mimi}": "expected one of coco, lvis_v1, mini; found 'mimi'",
+    'data --experiment {"name":"x","data_root":"x","dataset":"mimi"}': "one of coco, lvis_v1, mini; found 'mimi'",
     "backbones resnet5O": "expected names among resnet50-0676ba61, ",
     "configs --experiment typo.yaml": "found 'gumble'",
     "collect --experiment typo.yaml --output o": "found 'gumble'",
