@@ -38,6 +38,19 @@ snakemake --configfile configs/experiments/mini.yaml     # the whole experiment
 snakemake --config 'seeds=[0,1]'                         # mini, with one key changed
 ```
 
+`base` takes over every key of another experiment but `name` and `description`: of one in `configs/experiments/` by its
+name, or of any file. A key that stands in the file goes over the base's, whole: `cells: {{}}` leaves all of these out.
+
+```yaml
+base: lvis
+name: lvis_101
+description: The backbone of 101 layers, trained twice as long.
+recipe: 2x
+architectures: [mask_rcnn_r101]
+```
+
+`recipe` implies `schedule` and `oversample`. With `reproduction: true` an experiment cannot say otherwise, else it may.
+
 An unknown key, a missing one, an architecture, activation, data set or schedule that does not exist, and a `batch` that
 the GPUs cannot make are refused before anything runs. [The recipe](recipe.md) says
 which values are those of the released code.
@@ -103,6 +116,8 @@ def _tables_of(title: str, schema: dict[str, Any]) -> list[str]:
 def _default(key: str, value: dict[str, Any], schema: dict[str, Any], section: dict[str, Any]) -> str:
     if key in schema.get("required", []):
         return "required"
+    if "default" not in value:
+        return "the recipe's"
     return "its defaults" if section and value["default"] else f"`{json.dumps(value['default'])}`"
 
 

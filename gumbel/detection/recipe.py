@@ -22,6 +22,7 @@ from gumbel import datasets
 from gumbel.detection.compose import cell_config, infrequent
 from gumbel.detection.parts import as_list, box_heads, mask_heads, roi_extractors, train_dataset
 from gumbel.experiment import matrix
+from gumbel.experiment.recipes import recipes
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
 
@@ -185,8 +186,8 @@ def fields() -> list[Field]:
     for field in found:
         if names.count(field.name) > 1 or not ("released" in field.model_fields_set or field.name in columns):
             raise ValueError(
-                f"expected field {field.name} of recipe.yaml once, with `released` or a column of recipes.csv; found "
-                "it otherwise; correct it"
+                f"expected {field.name} once among the fields of recipe.yaml, with `released` or a column of that name "
+                "in recipes.csv; found it twice, or without; correct it"
             )
     return found
 
@@ -199,11 +200,11 @@ def _facts() -> dict[str, Any]:
 def _released_row(recipe: str, architecture: str, activation: str) -> dict[str, Any] | None:
     """The released cell by the names of :func:`fields`: the stand-in's where the activation was not released."""
     facts = _facts()
-    family = facts["recipes"][recipe]
-    cell = family["cell"].format(facts["architectures"].get(architecture))
+    family = recipes()[recipe]
+    cell = family.cell.format(facts["architectures"].get(architecture))
     with (PAPER / "recipes.csv").open() as file:
         rows = {row["activation"]: row for row in csv.DictReader(file) if row["cell"] == cell}
-    name = family.get("activations", {}).get(activation, activation)
+    name = family.activations.get(activation, activation)
     row = rows.get(name) or rows.get(facts["stand_in"])
     if row is None:
         return None
@@ -292,7 +293,7 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
     dataset = train_dataset(config)
     loads = config.optim_wrapper.accumulative_counts
     # With repeat-factor sampling the recipe counts the repeated images
-    images = matrix.data(experiment).epoch or _facts()["recipes"][experiment.recipe]["images"]
+    images = matrix.data(experiment).epoch or recipes()[experiment.recipe].images
 
     def epochs(iterations: int) -> float:
         return round(iterations // loads * config.batch / images, 2)
@@ -327,15 +328,15 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
 
 
 def _follow(value: Any, path: list[str], absent: Any) -> Any:
-    """What lies at ``path``, as lists and numbers; ``absent`` where nothing does."""
-    if isinstance(value, list | tuple) and not path:
-        return [_follow(each, [], absent) for each in value]
-    if value is None or not path:
-        return absent if value is None else value
+    """What lies at ``path``, of lists and numbers; ``absent`` where nothing does."""
+    if value is None:
+        return absent
+    listed = isinstance(value, list | tuple)
+    if not path:
+        return [_follow(each, path, absent) for each in value] if listed else value
     key, *rest = path
     if key == "*":
         stages = [_follow(each, rest, absent) for each in as_list(value)]
         return stages[0] if all(each == stages[0] for each in stages) else stages
-    if isinstance(value, list | tuple):
-        return _follow(next((each for each in value if each.type == key), None), rest, absent)
-    return _follow(value.get(key), rest, absent)
+    inner = next((each for each in value if each.type == key), None) if listed else value.get(key)
+    return _follow(inner, rest, absent)

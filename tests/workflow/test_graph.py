@@ -76,6 +76,15 @@ def test_the_lvis_experiment_is_planned_whole_data_and_starting_weights_included
     assert (counts["data"], counts["backbone"]) == (1, 3)
 
 
+def test_an_experiment_is_planned_with_what_its_base_and_the_command_line_say(snakemake):
+    done = snakemake("--configfile", str(CONFIGS / "experiments" / "lvis_2x.yaml"), "--config", "gpus=2", "-n", "-p")
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = jobs(done.stdout)
+    assert (counts["train"], counts["predict"], counts["report"]) == (3, 3 + 1, 1)
+    for setting in ('"name": "lvis_2x"', '"gpus": 2', '"schedule": "schedule_2x"', '"dataset": "lvis_v1"'):
+        assert setting in done.stdout, setting
+
+
 def test_data_and_starting_weights_are_fetched_on_the_submit_host():
     rules = (REPOSITORY / "workflow" / "rules" / "data.smk").read_text()
     assert "localrule: DATA.on_submit_host" in rules.partition("rule data:")[2].partition("rule ")[0]
