@@ -1,7 +1,9 @@
 """A copy of the project that a test may edit and run."""
 
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from gumbel.paths import REPOSITORY
@@ -35,3 +37,9 @@ def new_checkout(folder: Path, schedule: str, iterations: int, checkpoint_interv
     text = re.sub(r"checkpoint_interval = \d+", f"checkpoint_interval = {checkpoint_interval}", text)
     (schedules / f"{schedule}.py").write_text(text)
     return folder
+
+
+def environment() -> dict[str, str]:
+    """Of a process in the copy: its own package, and the tools of this environment."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return inherited | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
