@@ -263,8 +263,8 @@ def _schedule(name: str, training: Training, accumulation: int) -> Config:
         begin, end = scheduler.get("begin", 0), scheduler.get("end", schedule.iterations)
         if not begin < end <= schedule.iterations:
             raise ValueError(
-                f"expected every part of configs/schedules/{name}.py to lie within its {schedule.iterations} steps, found "
-                f"{scheduler.type} from step {begin} to {end}; train longer, or warm up for less (`training.warmup`)"
+                f"expected every part of configs/schedules/{name}.py to lie within its {schedule.iterations} steps, "
+                f"found {scheduler.type} from step {begin} to {end}; train longer, or warm up for less (`warmup`)"
             )
     for scheduler in schedule.param_scheduler:
         for key in _STEP_KEYS:
