@@ -74,7 +74,7 @@ def _batch(
 def shapes(predictions: Predictions, rows: np.ndarray, iou_type: str) -> tuple[list[Any], np.ndarray]:
     """Masks (compressed RLEs) or boxes (x, y, width, height in pixels) of ``rows``, and their areas (n,)."""
     if iou_type == "segm":
-        masks = predictions.masks(rows)
+        masks = predictions.masks(rows) if len(rows) else []
         return masks, np.asarray(rle.area(masks) if masks else [], dtype=np.float64)
     if predictions.box is None:
         raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
