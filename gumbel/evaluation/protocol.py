@@ -12,6 +12,8 @@ from gumbel.evaluation.predictions import Predictions
 MAX_DETECTIONS = 300
 IMAGES = 200  # in a batch: some 50,000 detections, enough to keep all threads busy
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+IOU_TYPES = ("segm", "bbox")
+SIZES = ("", "s", "m", "l")  #: of objects: all, small, medium, large
 
 
 class Matches(NamedTuple):
