@@ -21,16 +21,6 @@ ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid", "gumbel": "Gumbel"}
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 
-#: Figures of the matrix: (kind of overlap, metric) to its heading.
-METRICS = {
-    ("segm", "AP"): "AP",
-    ("segm", "AP50"): "AP50",
-    ("segm", "APr"): "APr",
-    ("segm", "APc"): "APc",
-    ("segm", "APf"): "APf",
-    ("bbox", "AP"): "box AP",
-}
-
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not_run")

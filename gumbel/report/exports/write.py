@@ -10,6 +10,7 @@ import pandas as pd
 import vl_convert
 import yaml
 
+from gumbel.evaluation.metrics import SHOWN as METRICS
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import atomic_path, write_json
 from gumbel.report.drawing.figures import Figure
@@ -17,7 +18,7 @@ from gumbel.report.exports.crate import crate
 from gumbel.report.page import sections, tables
 from gumbel.report.page.categories import export_frame
 from gumbel.report.page.tables import MatrixRow
-from gumbel.words import METRICS, activation_name, architecture_name
+from gumbel.words import activation_name, architecture_name
 
 Context = Mapping[str, Any]
 

@@ -14,6 +14,7 @@ import pandas as pd
 from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
+from gumbel.evaluation.metrics import SHOWN as METRICS
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import atomic_path
@@ -30,7 +31,6 @@ from gumbel.words import (
     DETECTORS,
     ERRORS,
     FREQUENCIES,
-    METRICS,
     SIMULATED,
     STATISTICS,
     VERDICTS,

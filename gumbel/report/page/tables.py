@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gumbel.evaluation.metrics import SHOWN as METRICS
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.report.verdicts.claims import Claim, Verdict, rule_in_words
 from gumbel.words import (
     DETECTORS,
     ERRORS,
-    METRICS,
     STATISTICS,
     activation_name,
     architecture_name,

@@ -10,10 +10,10 @@ from zipfile import BadZipFile
 
 from gumbel.evaluation import bootstrap
 from gumbel.evaluation.bootstrap import Resamples
+from gumbel.evaluation.metrics import SHOWN as METRICS
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CellPaths
-from gumbel.words import METRICS
 
 #: The side of a comparison: activation and scoring.
 Side = tuple[str, str]
