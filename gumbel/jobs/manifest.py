@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import resource
@@ -56,6 +57,20 @@ class Job:
             **environment(),
             **facts,
         }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record at ``path``; empty where none was written.
+
+    Raises:
+        ValueError: what is there is no record.
+    """
+    if not path.exists():
+        return {}
+    record = json.loads(path.read_text())
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a record in {path}, found {type(record).__name__}; remove it, run its job again")
+    return record
 
 
 def sha256(path: Path) -> str:

@@ -5,10 +5,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+from gumbel.cli import main
 from pycocotools import mask as rle
 
 from gumbel.analysis.errors import diagnose
-from gumbel.cli import main
 from gumbel.evaluation.compare import compare
 from gumbel.evaluation.lvis_ap import MAX_DETECTIONS
 from gumbel.report.drawing.samples import draw_samples
