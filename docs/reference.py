@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from gumbel import datasets
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import atomic_path
 from gumbel.paths import ABBREVIATIONS, OUTPUTS, REPOSITORY
@@ -37,8 +38,21 @@ snakemake --configfile configs/experiments/mini.yaml     # the whole experiment
 snakemake --config 'seeds=[0,1]'                         # mini, with one key changed
 ```
 
-An unknown key, a missing one, an activation or schedule that does not exist, a `mini` section without
-`dataset: mini`, and a `batch` that the GPUs cannot make are refused before anything runs. [The recipe](recipe.md) says
+`base` takes over every key of another experiment but `name` and `description`: of one in `configs/experiments/` by its
+name, or of any file. A key that stands in the file goes over the base's, whole: `cells: {{}}` leaves all of these out.
+
+```yaml
+base: lvis
+name: lvis_101
+description: The backbone of 101 layers, trained twice as long.
+recipe: 2x
+architectures: [mask_rcnn_r101]
+```
+
+`recipe` implies `schedule` and `oversample`. With `reproduction: true` an experiment cannot say otherwise, else it may.
+
+An unknown key, a missing one, an architecture, activation, data set or schedule that does not exist, and a `batch` that
+the GPUs cannot make are refused before anything runs. [The recipe](recipe.md) says
 which values are those of the released code.
 
 {sections}
@@ -62,6 +76,11 @@ def experiment_page() -> str:
     for key, value in schema["properties"].items():
         if section := _section_of(value, schema["$defs"]):
             sections += [_table_of(f"`{key}`", section, schema["$defs"])]
+        if key == "data":
+            for name in datasets.names():
+                settings = datasets.get(name).Settings.model_json_schema()
+                if settings["properties"]:
+                    sections += _tables_of(f"`data` of `{name}`", settings)
     return EXPERIMENT_PAGE.format(note=NOTE, sections="\n\n".join(sections))
 
 
@@ -86,15 +105,26 @@ def _table_of(title: str, schema: dict[str, Any], definitions: dict[str, Any]) -
     return f"## {title}\n\n{schema['description']}\n\n{_table(('key', 'type', 'default', 'meaning'), rows)}"
 
 
+def _tables_of(title: str, schema: dict[str, Any]) -> list[str]:
+    """The table of a data set's settings, and those of its own sections."""
+    definitions = schema.get("$defs", {})
+    nested = {key: _section_of(value, definitions) for key, value in schema["properties"].items()}
+    own = [_table_of(f"{title}: `{key}`", section, definitions) for key, section in nested.items() if section]
+    return [_table_of(title, schema, definitions), *own]
+
+
 def _default(key: str, value: dict[str, Any], schema: dict[str, Any], section: dict[str, Any]) -> str:
     if key in schema.get("required", []):
         return "required"
+    if "default" not in value:
+        return "the recipe's"
     return "its defaults" if section and value["default"] else f"`{json.dumps(value['default'])}`"
 
 
 def _section_of(value: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """The schema of the section that a key holds, or each of its names; empty where it holds none."""
-    options = (value, *value.get("anyOf", []), value.get("additionalProperties", {}))
+    named = value.get("additionalProperties")
+    options = (value, *value.get("anyOf", []), named if isinstance(named, dict) else {})
     references = [option["$ref"] for option in options if "$ref" in option]
     return definitions[references[0].rpartition("/")[2]] if references else {}
 
@@ -105,10 +135,12 @@ def _type(value: dict[str, Any]) -> str:
         return " or ".join(_type(option) for option in value["anyOf"])
     if "enum" in value:
         return "one of " + ", ".join(f"`{name}`" for name in value["enum"])
+    if value["type"] == "array" and "prefixItems" in value:
+        return "pair of " + _type(value["prefixItems"][0])
     if value["type"] == "array":
         return f"list of {_type(value['items']).removeprefix('one of ')}"
     if value["type"] == "object":
-        return f"name: {_type(value['additionalProperties'])}"
+        return "settings" if value["additionalProperties"] is True else f"name: {_type(value['additionalProperties'])}"
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "exclusiveMaximum": "below", "pattern": "matching"}
     limits = [f"{words} `{value[limit]}`" for limit, words in bounds.items() if limit in value]
     return " ".join([value.get("format", value["type"]), " and ".join(limits)]).strip()

@@ -13,12 +13,9 @@ def keywords(file: Path, variable: str) -> dict[str, Any]:
         ValueError: there is no such assignment.
     """
     for node in ast.parse(file.read_text()).body:
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.value, ast.Call)
-            and ast.unparse(node.targets[0]) == variable
-        ):
-            return {str(each.arg): value for each in node.value.keywords for value in _literal(each.value)}
+        call = node.value if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable else None
+        if isinstance(call, ast.Call):
+            return {str(each.arg): value for each in call.keywords for value in _literal(each.value)}
     raise ValueError(f"expected `{variable} = ...(...)` in {file}, found none; add it")
 
 

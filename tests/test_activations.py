@@ -4,6 +4,7 @@ import importlib
 import math
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,22 +14,26 @@ from gumbel import activations
 from gumbel.activations.parametric import parametric
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "add-an-activation.md"
-BINARY = [name for name in activations.names() if name != "softmax"]
+REGISTERED = [activations.get(name) for name in activations.names()]
+#: Those that are a binary problem for each class, with a loss of their own.
+BINARY = [each.name for each in REGISTERED if not each.competing and each.loss]
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def check_contract(activation: activations.Activation) -> None:
     """The promises of :class:`gumbel.activations.Activation`, for any activation."""
     check_scores(activation)
-    check_loss(activation)
-    check_extremes(activation)
+    check_extreme_scores(activation)
+    if activation.loss is not None:
+        check_loss(activation)
+        check_extreme_losses(activation)
 
 
 def check_scores(activation: activations.Activation) -> None:
     generator = torch.Generator().manual_seed(0)
-    logits = 3 * torch.randn(50, 6, generator=generator, dtype=torch.float64)
+    logits = 3 * torch.randn(50, activation.outputs(5), generator=generator, dtype=torch.float64)
     scores = activation.scores(logits)
-    assert scores.shape == logits.shape
+    assert scores.shape == (50, 6)
     assert ((scores >= 0) & (scores <= 1)).all()
     torch.testing.assert_close(activation.log_scores(logits).exp(), scores)
     raised = logits.clone()
@@ -41,7 +46,7 @@ def check_loss(activation: activations.Activation) -> None:
     logits = torch.linspace(-3, 3, 20, dtype=torch.float64).reshape(5, 4).requires_grad_()
     target = torch.tensor([0, 3, 1, 2, 2])
     scores, hot = activation.scores(logits), torch.nn.functional.one_hot(target, 4)
-    others = 0 if activation.name == "softmax" else (1 - hot) * torch.log1p(-scores)
+    others = 0 if activation.competing else (1 - hot) * torch.log1p(-scores)
     each = activation.loss(logits, target, reduction="none")
     torch.testing.assert_close(each, -(hot * scores.log() + others).sum(-1))
     torch.testing.assert_close(activation.loss(logits, target), each.mean())
@@ -53,15 +58,26 @@ def check_loss(activation: activations.Activation) -> None:
     assert torch.autograd.gradcheck(lambda q: activation.loss(q, target), logits)
 
 
-def check_extremes(activation: activations.Activation) -> None:
+def extremes(outputs: int) -> Iterator[torch.Tensor]:
     for dtype in DTYPES:
         for extreme in (-1e4, -100.0, -30.0, 0.0, 30.0, 100.0, 1e4):
-            logits = torch.full((3, 5), extreme, dtype=dtype, requires_grad=True)
-            log_scores = activation.log_scores(logits)
-            loss = activation.loss(logits, torch.tensor([0, 2, 4]))
-            gradients = [torch.autograd.grad(x.float().sum(), logits)[0] for x in (loss, log_scores)]
-            for tensor in (loss, log_scores, *gradients):
-                assert tensor.isfinite().all(), (dtype, extreme)
+            yield torch.full((3, outputs), extreme, dtype=dtype, requires_grad=True)
+
+
+def check_finite(value: torch.Tensor, logits: torch.Tensor) -> None:
+    gradient = torch.autograd.grad(value.float().sum(), logits)[0]
+    for tensor in (value, gradient):
+        assert tensor.isfinite().all(), (logits.dtype, logits[0, 0])
+
+
+def check_extreme_scores(activation: activations.Activation) -> None:
+    for logits in extremes(activation.outputs(4)):
+        check_finite(activation.log_scores(logits), logits)
+
+
+def check_extreme_losses(activation: activations.Activation) -> None:
+    for logits in extremes(5):
+        check_finite(activation.loss(logits, torch.tensor([0, 2, 4])), logits)
     empty = torch.zeros(0, 5, requires_grad=True)
     loss = activation.loss(empty, torch.zeros(0, dtype=torch.long))
     assert loss == 0
@@ -73,6 +89,7 @@ def test_activation_keeps_its_promises(name):
     activation = activations.get(name)
     assert activation.name == name
     assert activation.source
+    assert activation.label
     check_contract(activation)
 
 
@@ -113,11 +130,35 @@ def test_dense_targets_and_element_weights_agree_with_indices(name):
     torch.testing.assert_close(activation.loss(logits, target, weight), columns)
 
 
+@pytest.mark.parametrize("activation", [each for each in REGISTERED if each.loss], ids=lambda each: each.name)
+def test_the_loss_of_equal_logits_is_its_closed_form(activation):
+    logits = torch.full((1, 8), -1.5, dtype=torch.float64)
+    assert activation.loss(logits, torch.tensor([3])).item() == pytest.approx(activation.start(-1.5, 8), rel=1e-9)
+
+
+@pytest.mark.parametrize("activation", REGISTERED, ids=lambda each: each.name)
+def test_what_an_activation_says_is_read_without_running_it(activation):
+    said = activations.said(activation.name)
+    fields = {"label": activation.label, "options": activation.options, "competing": activation.competing}
+    fields |= {"mmdet_default": activation.mmdet_default}
+    assert {name: said.get(name, type(value)()) for name, value in fields.items()} == fields
+
+
+def test_one_activation_is_what_mmdet_scores_with():
+    assert [each.name for each in REGISTERED if each.mmdet_default] == [activations.mmdet_default()]
+
+
+@pytest.mark.parametrize("activation", REGISTERED, ids=lambda each: each.name)
+def test_the_first_value_of_an_option_is_its_default(activation):
+    given = {name: values[0] for name, values in activation.options.items()}
+    assert activation.loss_config(5, {}) == activation.loss_config(5, given)
+
+
 def test_parametric_family_contains_sigmoid_and_tends_to_gumbel():
     logits = torch.linspace(-3, 8, 100, dtype=torch.float64).reshape(25, 4)
     target = torch.arange(25) % 4
     for shape, name, tolerance in ((1.0, "sigmoid", 1e-12), (1e-6, "gumbel", 1e-3)):
-        member, limit = parametric("member", shape), activations.get(name)
+        member, limit = parametric("member", "Member", shape), activations.get(name)
         torch.testing.assert_close(member.scores(logits), limit.scores(logits), rtol=tolerance, atol=1e-9)
         torch.testing.assert_close(member.loss(logits, target), limit.loss(logits, target), rtol=tolerance, atol=0)
 

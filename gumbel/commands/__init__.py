@@ -10,11 +10,11 @@ import sys
 import traceback
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from gumbel.commands.command import COMMANDS, Command
 from gumbel.jobs import manifest
-from gumbel.jobs.files import write_json
 from gumbel.paths import job_manifest
 
 
@@ -52,11 +52,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _run(command: Command, given: Mapping[str, Any]) -> None:
     """Run a subcommand, then say beside its ``output`` from which files, when and where it was made."""
-    job = manifest.Job()
+    output: Path | None = given.get("output")
+    record = manifest.Record() if output else None
     command.run(**command.values(given))
-    if output := given.get("output"):
-        inputs = {str(path): manifest.sha256(path) for path in command.inputs(given)}
-        write_json(job_manifest(output), job.record(inputs=inputs))
+    if output and record:
+        record.write(job_manifest(output), inputs=manifest.sha256s(command.inputs(given)))
 
 
 def _message(error: Exception) -> str:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gumbel.experiment import matrix
+from gumbel.experiment import inheritance, matrix
 from gumbel.experiment.schema import Experiment, Source
-from gumbel.paths import CONFIGS
 
 #: Every subcommand of the modules that are imported, by name.
 COMMANDS: dict[str, "Command"] = {}
@@ -93,10 +92,7 @@ def source() -> Argument:
 
 def _given(text: str) -> Path | str:
     """The file of an experiment that was given as a path or by its name; text in braces as it is."""
-    if text.startswith("{"):
-        return text
-    named = CONFIGS / "experiments" / f"{text}.yaml"
-    return named if named.exists() and not Path(text).is_file() else Path(text)
+    return text if text.startswith("{") else inheritance.find(text)
 
 
 def _experiment(source: Path | str) -> Experiment:

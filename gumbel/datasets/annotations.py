@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from gumbel.datasets.mini.pictures import Thing
+if TYPE_CHECKING:
+    from gumbel.datasets.mini.pictures import Thing
 
 #: The prefix that mmdet's LVISV1Dataset strips to find a file.
 URL_PREFIX = "http://images.cocodataset.org/"
@@ -64,7 +65,7 @@ def count(annotations: Iterable[Mapping[str, Any]]) -> tuple[Counter[int], Count
     return images, Counter(a["category_id"] for a in annotations)
 
 
-def categories(things: Iterable[Thing], annotations: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def categories(things: "Iterable[Thing]", annotations: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the ``categories`` list, sorted by id as evaluators sort it, counted on these (training) annotations."""
     images, instances = count(annotations)
     return [

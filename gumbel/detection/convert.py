@@ -13,7 +13,7 @@ from gumbel.detection.checkpoints import load_checkpoint, save_weights, weights_
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.predict import build_model
 from gumbel.jobs import manifest, status
-from gumbel.jobs.files import atomic_path, write_json
+from gumbel.jobs.files import atomic_path
 from gumbel.paths import TrainingPaths
 
 #: mmdet 2.x and 3.x give the layers of these detectors the same names: its 3.3.0 model zoo serves the files of 2.x. Not
@@ -33,7 +33,7 @@ def convert(checkpoint: Path, config_path: Path) -> None:
     Raises:
         ValueError: the file needs more than tensors, or its weights are not those of the cell's model.
     """
-    started = manifest.now()
+    record = manifest.Record()
     paths = TrainingPaths(config_path.parent)
     content = load_checkpoint(checkpoint)
     weights, metadata = weights_of(content, checkpoint), content.get("meta")
@@ -41,21 +41,17 @@ def convert(checkpoint: Path, config_path: Path) -> None:
     model.load_state_dict(fit(weights, model, checkpoint), strict=False)
     with atomic_path(paths.history) as temporary:
         pd.DataFrame({"iteration": [], "loss": [], "seconds": []}).to_parquet(temporary, index=False)
-    record = {
-        "schema": 1,
-        "converted_from": {
+    record.write(
+        paths.manifest,
+        converted_from={
             "path": str(checkpoint),
             "sha256": manifest.sha256(checkpoint),
             **_told(metadata if isinstance(metadata, Mapping) else {}),
         },
-        "config_sha256": manifest.sha256(config_path),
-        "started": started,
-        "finished": manifest.now(),
-        "loss_cls": [repr(loss) for loss in classification_losses(model)],
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **manifest.environment(),
-    }
-    write_json(paths.manifest, record)
+        config_sha256=manifest.sha256(config_path),
+        loss_cls=[repr(loss) for loss in classification_losses(model)],
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
     save_weights(model, paths.checkpoint)
     status.write(paths.status, status.Status(state="done"))
 

@@ -3,7 +3,6 @@
 A cheap estimate of how activations compare: the detector is read once, and each activation then costs a linear layer.
 """
 
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from gumbel.detection.losses import classification_losses
 from gumbel.detection.parts import box_heads, samplers
 from gumbel.detection.predict import build_model
 from gumbel.jobs import manifest
-from gumbel.jobs.files import atomic_path, write_json
+from gumbel.jobs.files import atomic_path
 from gumbel.paths import TrainingPaths
 
 #: Of an optimiser's configuration, what a single layer in full precision needs.
@@ -121,7 +120,7 @@ def train_head(config_path: Path, detector: Path, features: Path, root: Path) ->
         ValueError: the features are of other weights.
         FloatingPointError: the loss is not finite.
     """
-    started, clock = manifest.now(), time.monotonic()
+    record = manifest.Record()
     stored = pq.ParquetFile(features)
     digest = manifest.sha256(detector)
     if stored.schema_arrow.metadata[b"checkpoint_sha256"].decode() != digest:
@@ -135,21 +134,16 @@ def train_head(config_path: Path, detector: Path, features: Path, root: Path) ->
     paths = TrainingPaths(root)
     with atomic_path(paths.history) as temporary:
         history.to_parquet(temporary, index=False)
-    record = {
-        "schema": 1,
-        "config_sha256": manifest.sha256(config_path),
-        "detector": {"path": str(detector), "sha256": digest},
-        "features_sha256": manifest.sha256(features),
-        "started": started,
-        "finished": manifest.now(),
-        "wall_seconds": time.monotonic() - clock,
-        "seed": seed,
-        "iterations": len(history),
-        "loss_cls": [repr(loss) for loss in classification_losses(model)],
-        "trained_parameters": sum(parameter.numel() for parameter in layers.parameters()),
-        **manifest.environment(),
-    }
-    write_json(paths.manifest, record)
+    record.write(
+        paths.manifest,
+        config_sha256=manifest.sha256(config_path),
+        detector={"path": str(detector), "sha256": digest},
+        features_sha256=manifest.sha256(features),
+        seed=seed,
+        iterations=len(history),
+        loss_cls=[repr(loss) for loss in classification_losses(model)],
+        trained_parameters=sum(parameter.numel() for parameter in layers.parameters()),
+    )
     save_weights(model, paths.checkpoint)
 
 

@@ -1,14 +1,14 @@
 """Our resolved configurations against the released ones, field by field: equal, or a deviation with its reason.
 
 Ours is read from the mmengine configuration that a training runs from, the released one from
-``configs/paper/recipes.csv``; ``recipe.yaml`` lists the fields, ``deviations.yaml`` names the deviations.
+``configs/paper/recipes.csv``; ``recipe.yaml`` says where each field is, ``deviations.yaml`` names the deviations.
 """
 
 import ast
 import csv
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from pydantic import ConfigDict as ModelConfig
 
 from gumbel import datasets
 from gumbel.detection.compose import cell_config, infrequent
-from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers, train_dataset
+from gumbel.detection.parts import as_list, box_heads, mask_heads, roi_extractors, train_dataset
 from gumbel.experiment import matrix
+from gumbel.experiment.recipes import recipes
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
 
@@ -49,8 +50,24 @@ class Deviation(BaseModel):
         return self
 
 
+class Field(BaseModel):
+    """What is compared: an entry of ``recipe.yaml``."""
+
+    model_config = ModelConfig(extra="forbid")
+
+    name: str
+    label: str
+    ours: str
+    absent: Any = None
+    released: Any = None
+
+    def read(self, values: Any) -> Any:
+        """The value at the path ``ours``."""
+        return _follow(values, self.ours.split("."), self.absent)
+
+
 @dataclass(frozen=True)
-class Comparison:
+class FieldComparison:
     """One field of one cell; ``reason`` is None where the values are equal, or differ without a name."""
 
     architecture: str
@@ -66,13 +83,13 @@ class Comparison:
         return self.released == self.ours
 
 
-def compare(experiment: Experiment, configs: Iterable[Config] | None = None) -> list[Comparison]:
+def compare(experiment: Experiment, configs: Iterable[Config] | None = None) -> list[FieldComparison]:
     """Every field of every cell (first seed), or of ``configs`` of cells."""
     configs = _configs(experiment) if configs is None else configs
     return [comparison for config in configs for comparison in _compare_cell(experiment, config)]
 
 
-def as_record(comparisons: list[Comparison]) -> dict[str, Any]:
+def as_record(comparisons: list[FieldComparison]) -> dict[str, Any]:
     """What ``recipe.json`` holds: the counts, and the fields that differ."""
     return {
         "schema": 1,
@@ -82,7 +99,7 @@ def as_record(comparisons: list[Comparison]) -> dict[str, Any]:
     }
 
 
-def listing(comparisons: list[Comparison]) -> str:
+def listing(comparisons: list[FieldComparison]) -> str:
     """Our value of every field, cell by cell."""
     lines: list[str] = []
     for each in comparisons:
@@ -91,9 +108,9 @@ def listing(comparisons: list[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def as_text(comparisons: list[Comparison]) -> tuple[str, int]:
+def as_text(comparisons: list[FieldComparison]) -> tuple[str, int]:
     """The comparison cell by cell with a last line that counts, and how many deviations have no name."""
-    cells: dict[tuple[str, str], list[Comparison]] = {}
+    cells: dict[tuple[str, str], list[FieldComparison]] = {}
     for each in comparisons:
         cells.setdefault((each.architecture, each.activation), []).append(each)
     lines = []
@@ -123,22 +140,21 @@ def _configs(experiment: Experiment) -> Iterator[Config]:
             yield cell_config(experiment, architecture, activation, experiment.seeds[0])
 
 
-def _compare_cell(experiment: Experiment, config: Config) -> Iterator[Comparison]:
+def _compare_cell(experiment: Experiment, config: Config) -> Iterator[FieldComparison]:
     architecture, activation = config.cell.architecture, config.cell.activation
     released = _released_row(experiment.recipe, architecture, activation)
     if released is None:
-        yield Comparison(architecture, activation, "recipe", "Released configuration", "none", "composed of its parts")
+        none = ("none", "composed of its parts")
+        yield FieldComparison(architecture, activation, "recipe", "Released configuration", *none)
         return
-    for entry in _facts()["fields"]:
-        field = entry["field"]
-        theirs = entry["released"] if "released" in entry else released[field]
-        ours = _plain(FIELDS[field](experiment, config))
-        comparison = Comparison(architecture, activation, field, entry["label"], theirs, ours)
-        reason = None if comparison.equal else _reason(experiment, comparison)
-        yield Comparison(architecture, activation, field, entry["label"], theirs, ours, reason)
+    ours = _values(experiment, config)
+    for field in fields():
+        theirs = field.released if "released" in field.model_fields_set else released[field.name]
+        found = FieldComparison(architecture, activation, field.name, field.label, theirs, field.read(ours))
+        yield found if found.equal else replace(found, reason=_reason(experiment, found))
 
 
-def _reason(experiment: Experiment, found: Comparison) -> str | None:
+def _reason(experiment: Experiment, found: FieldComparison) -> str | None:
     for each in deviations():
         cells = ((each.architectures, found.architecture), (each.activations, found.activation))
         restrictions = (*cells, (each.recipes, experiment.recipe))
@@ -157,18 +173,38 @@ def deviations() -> list[Deviation]:
 
 
 @cache
+def fields() -> list[Field]:
+    """What is compared, checked.
+
+    Raises:
+        ValueError: a field stands there twice, or nothing says what was released.
+    """
+    found = [Field.model_validate(entry) for entry in _facts()["fields"]]
+    names = [field.name for field in found]
+    with (PAPER / "recipes.csv").open() as file:
+        columns = {*(csv.DictReader(file).fieldnames or []), "batch", "scoring"}
+    for field in found:
+        if names.count(field.name) > 1 or not ("released" in field.model_fields_set or field.name in columns):
+            raise ValueError(
+                f"expected {field.name} once among the fields of recipe.yaml, with `released` or a column of that name "
+                "in recipes.csv; found it twice, or without; correct it"
+            )
+    return found
+
+
+@cache
 def _facts() -> dict[str, Any]:
     return yaml.safe_load((PAPER / "recipe.yaml").read_text())
 
 
 def _released_row(recipe: str, architecture: str, activation: str) -> dict[str, Any] | None:
-    """The released cell in the words of :data:`FIELDS`: the stand-in's where the activation was not released."""
+    """The released cell by the names of :func:`fields`: the stand-in's where the activation was not released."""
     facts = _facts()
-    family = facts["recipes"][recipe]
-    cell = family["cell"].format(facts["architectures"][architecture])
+    family = recipes()[recipe]
+    cell = family.cell.format(facts["architectures"].get(architecture))
     with (PAPER / "recipes.csv").open() as file:
         rows = {row["activation"]: row for row in csv.DictReader(file) if row["cell"] == cell}
-    name = family.get("activations", {}).get(activation, activation)
+    name = family.activations.get(activation, activation)
     row = rows.get(name) or rows.get(facts["stand_in"])
     if row is None:
         return None
@@ -199,7 +235,7 @@ def _released_loss(loss: dict[str, Any]) -> str:
         return _loss_in_words("sigmoid" if loss["use_sigmoid"] else "softmax", None, weight)
     if loss["type"] == "GumbelCE":
         return _loss_in_words("gumbel", "released", weight)
-    name = next(entry["released"] for entry in _facts()["fields"] if entry["field"] == "dataset")
+    name = next(field.released for field in fields() if field.name == "dataset")
     spared = len(infrequent(datasets.get(name).of("", Path(), {}), loss["lambda_"]))
     return _loss_in_words(loss["use_classif"], "released", weight, spared)
 
@@ -208,7 +244,7 @@ def _our_loss(loss: ConfigDict) -> str:
     if loss.type == "CrossEntropyLoss":
         return _loss_in_words("sigmoid" if loss.use_sigmoid else "softmax", None, loss.loss_weight)
     spared = len(loss.infrequent) if loss.type == "DropLoss" else 0
-    return _loss_in_words(loss.activation, loss.get("variant"), loss.loss_weight, spared)
+    return _loss_in_words(loss.get("activation", loss.type), loss.get("variant"), loss.loss_weight, spared)
 
 
 def _loss_in_words(activation: str, variant: str | None, weight: float, spared: int = 0) -> str:
@@ -251,101 +287,56 @@ def _scoring(experiment: Experiment, activation: str) -> str:
     return "; ".join(dict.fromkeys(names))
 
 
-def _steps(config: Config, iterations: int) -> int:
-    return iterations // config.optim_wrapper.accumulative_counts
+def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
+    """What the paths of :func:`fields` lead through: the configuration, its parts, and what is computed from them."""
+    model, boxes, masks = config.model, box_heads(config.model), mask_heads(config.model)
+    dataset = train_dataset(config)
+    loads = config.optim_wrapper.accumulative_counts
+    # With repeat-factor sampling the recipe counts the repeated images
+    images = matrix.data(experiment).epoch or recipes()[experiment.recipe].images
+
+    def epochs(iterations: int) -> float:
+        return round(iterations // loads * config.batch / images, 2)
+
+    def scheduled(path: str, absent: Any) -> Any:
+        return _follow(config.param_scheduler, path.split("."), absent)
+
+    return {
+        **dict(config.items()),
+        "experiment": {"dataset": experiment.dataset},
+        "box_heads": boxes,
+        "mask_heads": masks,
+        "roi_extractors": roi_extractors(model),
+        "train_dataset": dataset,
+        "test_dataset": next(iter(config.test_dataloaders.values())).dataset,
+        "computed": {
+            "backbone": _backbone(model.backbone),
+            "n_heads": len(boxes),
+            "loss_cls": [_our_loss(head.loss_cls) for head in boxes],
+            "init": [_start_in_words(head.init_cfg) for head in boxes],
+            "other_layers": ["mmdet" if len(head.init_cfg) > 1 else "PyTorch's default" for head in boxes],
+            "mask_head": [_mask_head(head) for head in masks],
+            "ms_mode": "value" if any(step.type == "RandomChoiceResize" for step in dataset.pipeline) else None,
+            "filter": _filter(dataset),
+            "epochs": epochs(config.train_cfg.max_iters),
+            "steps": [epochs(step) for step in scheduled("MultiStepLR.milestones", [])],
+            "warmup": scheduled("LinearLR.end", 0) // loads,
+            "fp16": _half_precision(config.optim_wrapper),
+            "scoring": _scoring(experiment, config.cell.activation),
+        },
+    }
 
 
-def _epochs(experiment: Experiment, config: Config, iterations: int) -> float:
-    """Passes through the images; with repeat-factor sampling, through the repeated ones, as the recipe counts them."""
-    images = matrix.data(experiment).epoch or _facts()["recipes"][experiment.recipe]["images"]
-    return round(_steps(config, iterations) * config.batch / images, 2)
-
-
-def _step(pipeline: Iterable[ConfigDict], *types: str) -> ConfigDict:
-    """The first step of a pipeline that is of one of ``types``; an empty one where there is none."""
-    return next((step for step in pipeline if step.type in types), ConfigDict())
-
-
-def _scheduler(config: Config, kind: str) -> ConfigDict:
-    return next((each for each in config.param_scheduler if each.type == kind), ConfigDict())
-
-
-def _same(values: Iterable[Any]) -> Any:
-    """What all stages agree on, or the list of what each has."""
-    listed = list(values)
-    return listed[0] if all(value == listed[0] for value in listed) else listed
-
-
-def _test_step(config: Config) -> ConfigDict:
-    (first, *_) = config.test_dataloaders.values()
-    return _step(first.dataset.pipeline, "Resize")
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-Read = Callable[[Experiment, Config], Any]
-
-#: How to read a field of the resolved configuration.
-FIELDS: dict[str, Read] = {
-    "dataset": lambda e, c: e.dataset,
-    "ds": lambda e, c: train_dataset(c).type,
-    "detector": lambda e, c: c.model.type,
-    "backbone": lambda e, c: _backbone(c.model.backbone),
-    "pretrained": lambda e, c: (c.model.backbone.init_cfg or {}).get("checkpoint"),
-    "norm_eval": lambda e, c: c.model.backbone.norm_eval,
-    "frozen": lambda e, c: c.model.backbone.frozen_stages,
-    "base_channels": lambda e, c: c.model.backbone.base_channels,
-    "fpn_channels": lambda e, c: c.model.neck.out_channels,
-    "fc_channels": lambda e, c: _same(head.fc_out_channels for head in box_heads(c.model)),
-    "mask_convs": lambda e, c: _same(head.num_convs for head in mask_heads(c.model)),
-    "anchor_scale": lambda e, c: _same(c.model.rpn_head.anchor_generator.scales),
-    "roi_samples": lambda e, c: _same(extractor.roi_layer.sampling_ratio for extractor in roi_extractors(c.model)),
-    "rpn_bbox": lambda e, c: c.model.rpn_head.loss_bbox.type,
-    "allowed_border": lambda e, c: c.model.train_cfg.rpn.allowed_border,
-    "train_proposals": lambda e, c: c.model.train_cfg.rpn_proposal.max_per_img,
-    "test_proposals": lambda e, c: c.model.test_cfg.rpn.max_per_img,
-    "rois": lambda e, c: _same(sampler.num for sampler in samplers(c.model)),
-    "n_heads": lambda e, c: len(box_heads(c.model)),
-    "stage_w": lambda e, c: c.model.roi_head.get("stage_loss_weights"),
-    "num_classes": lambda e, c: _same(head.num_classes for head in box_heads(c.model)),
-    "loss_cls": lambda e, c: _same(_our_loss(head.loss_cls) for head in box_heads(c.model)),
-    "cls_predictor": lambda e, c: _same(
-        head.get("cls_predictor_cfg", {}).get("type", "Linear") for head in box_heads(c.model)
-    ),
-    "init": lambda e, c: _same(_start_in_words(head.init_cfg) for head in box_heads(c.model)),
-    "other_layers": lambda e, c: _same(
-        "mmdet" if len(head.init_cfg) > 1 else "PyTorch's default" for head in box_heads(c.model)
-    ),
-    "reg_class_agnostic": lambda e, c: _same(head.reg_class_agnostic for head in box_heads(c.model)),
-    "loss_bbox": lambda e, c: _same(head.loss_bbox.type for head in box_heads(c.model)),
-    "mask_head": lambda e, c: _same(_mask_head(head) for head in mask_heads(c.model)),
-    "with_mask": lambda e, c: _step(train_dataset(c).pipeline, "LoadAnnotations").get("with_mask", False),
-    "poly2mask": lambda e, c: _step(train_dataset(c).pipeline, "LoadAnnotations").get("poly2mask", True),
-    "scales": lambda e, c: _step(train_dataset(c).pipeline, "RandomChoiceResize").get("scales"),
-    "ms_mode": lambda e, c: "value" if _step(train_dataset(c).pipeline, "RandomChoiceResize") else None,
-    "flip": lambda e, c: _step(train_dataset(c).pipeline, "RandomFlip").get("prob", 0.0),
-    "test_scale": lambda e, c: _test_step(c).get("scale"),
-    "filter": lambda e, c: _filter(train_dataset(c)),
-    "oversample_thr": lambda e, c: c.train_dataloader.dataset.get("oversample_thr", 0.0),
-    "sampler": lambda e, c: c.train_dataloader.sampler.type,
-    "samples_per_gpu": lambda e, c: c.train_dataloader.batch_size,
-    "batch": lambda e, c: c.batch,
-    "optimizer": lambda e, c: c.optim_wrapper.optimizer.type,
-    "lr": lambda e, c: c.optim_wrapper.optimizer.lr,
-    "momentum": lambda e, c: c.optim_wrapper.optimizer.get("momentum"),
-    "weight_decay": lambda e, c: c.optim_wrapper.optimizer.get("weight_decay"),
-    "grad_clip": lambda e, c: c.optim_wrapper.get("clip_grad"),
-    "epochs": lambda e, c: _epochs(e, c, c.train_cfg.max_iters),
-    "steps": lambda e, c: [_epochs(e, c, step) for step in _scheduler(c, "MultiStepLR").get("milestones", [])],
-    "decay": lambda e, c: _scheduler(c, "MultiStepLR").get("gamma"),
-    "warmup": lambda e, c: _steps(c, _scheduler(c, "LinearLR").get("end", 0)),
-    "warmup_ratio": lambda e, c: _scheduler(c, "LinearLR").get("start_factor"),
-    "fp16": lambda e, c: _half_precision(c.optim_wrapper),
-    "find_unused": lambda e, c: c.get("find_unused_parameters", False),
-    "score_thr": lambda e, c: c.model.test_cfg.rcnn.score_thr,
-    "nms": lambda e, c: c.model.test_cfg.rcnn.nms.iou_threshold,
-    "max_per_img": lambda e, c: c.model.test_cfg.rcnn.max_per_img,
-    "scoring": lambda e, c: _scoring(e, c.cell.activation),
-}
+def _follow(value: Any, path: list[str], absent: Any) -> Any:
+    """What lies at ``path``, of lists and numbers; ``absent`` where nothing does."""
+    if value is None:
+        return absent
+    listed = isinstance(value, list | tuple)
+    if not path:
+        return [_follow(each, path, absent) for each in value] if listed else value
+    key, *rest = path
+    if key == "*":
+        stages = [_follow(each, rest, absent) for each in as_list(value)]
+        return stages[0] if all(each == stages[0] for each in stages) else stages
+    inner = next((each for each in value if each.type == key), None) if listed else value.get(key)
+    return _follow(inner, rest, absent)

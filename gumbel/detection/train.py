@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from gumbel.detection.processes import Processes
 from gumbel.experiment import dependencies
 from gumbel.jobs import manifest, signals, status
 from gumbel.jobs.attempts import Attempts
-from gumbel.jobs.files import atomic_path, write_json
+from gumbel.jobs.files import atomic_path
 from gumbel.jobs.lock import Claim, LostClaimError, claim
 from gumbel.jobs.terminal import say
 from gumbel.paths import CellPaths, TrainingPaths
@@ -68,7 +69,7 @@ def train(config_path: Path, wait: bool = False) -> None:
         check_launch(config, processes.number)
         with _claimed(paths, wait) if processes.rank == 0 else nullcontext() as held:
             try:
-                Training(config_path, config, paths, processes, held).run()
+                _attempt(config_path, config, processes, held)
             except LostClaimError:
                 raise
             except Exception as error:
@@ -110,157 +111,167 @@ def _record_failure(paths: TrainingPaths, processes: Processes, error: Exception
         status.write(paths.status, state.model_copy(update={"state": "failed", "message": message}))
 
 
-class Training:
-    """One attempt at a training, in one of its processes; only the first one holds the claim and writes."""
+@dataclass(frozen=True)
+class Start:
+    """Where an attempt at a training begins: found by the first process, which tells it the others."""
 
-    def __init__(
-        self, config_path: Path, config: Config, paths: TrainingPaths, processes: Processes, held: Claim | None
-    ) -> None:
-        self.config_path = config_path
-        self.config = config
-        self.paths = paths
-        self.processes = processes
-        self.held = held
-        self.job = manifest.Job()
+    fingerprint: str  #: digest of all that decides the result
+    inputs: dict[str, str]  #: SHA-256 of every file that the training starts from
+    folder: str  #: for what an attempt leaves to the next
+    checkpoint: str | None  #: what to go on from
+    finished: bool  #: by an earlier attempt
 
-    def run(self) -> None:
-        """Train to the end, to the next signal, or not at all where all is done."""
-        if self.held is None:
-            heard = json.loads(self.processes.hear())
-        else:
-            heard = self._prepare()
-            self.processes.tell(json.dumps(heard))
-        if heard["finished"]:
-            return
-        self.config.update(work_dir=heard["folder"], **self.processes.connect())
-        use_tracking_server(self.config)
-        if heard["resume"]:
-            self.config.update(load_from=heard["resume"], resume=True)
-        runner = Runner.from_cfg(self.config)
-        if self.held is not None:
-            runner.register_hook(self.report)
-        history = self.history if self.held is not None else HistoryHook()
-        runner.register_hook(history)
-        runner.train()
-        stopped = runner.iter < runner.max_iters
-        if self.held is not None:
-            # Before the processes part: when the first of them ends, torchrun ends the others
-            self._say_stopped(runner.max_iters) if stopped else self._finish(runner)
-        self.processes.leave()
-        if stopped:
-            raise SystemExit(signals.exit_code(signals.received() or signals.SIGNALS[0]))
 
-    def _prepare(self) -> dict[str, Any]:
-        """Find out where to begin, and note that this attempt does; what the other processes must know of it."""
-        status.write(self.paths.status, status.Status(state="running", **manifest.place()))
-        self.inputs = _inputs(self.config)
-        self.fingerprint = _fingerprint(self.config, self.inputs, self.processes.number)
-        self.folder = self.paths.work_dir / self.fingerprint[:16]
-        self.finished = CellPaths(self.folder)
-        if self._adopt():
-            return {"finished": True}
-        _name_others(self.paths.work_dir, self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for unfinished in self.folder.glob(".*.tmp"):  # of a process that was killed while writing
+def _attempt(config_path: Path, config: Config, processes: Processes, held: Claim | None) -> None:
+    """Train to the end, to the next signal, or not at all where all is done; the process with the claim writes."""
+    history = HistoryHook()
+    if held is None:
+        start, report = Start(**json.loads(processes.hear())), None
+    else:
+        record = manifest.Record()
+        paths = TrainingPaths(config_path.parent)
+        status.write(paths.status, status.Status(state="running", **manifest.place()))
+        start = _find_start(config, paths, processes.number)
+        report = None if start.finished else _reporter(start, config, paths, processes.number, history, held)
+        processes.tell(json.dumps(asdict(start)))
+    if start.finished:
+        return
+    config.update(work_dir=start.folder, **processes.connect())
+    use_tracking_server(config)
+    if start.checkpoint:
+        config.update(load_from=start.checkpoint, resume=True)
+    runner = Runner.from_cfg(config)
+    if report:
+        runner.register_hook(report)
+    runner.register_hook(history)
+    runner.train()
+    stopped = runner.iter < runner.max_iters
+    if report:
+        # Before the processes part: when the first of them ends, torchrun ends the others
+        _say_stopped(report, runner) if stopped else _finish(start, report, record, runner, config_path)
+    processes.leave()
+    if stopped:
+        raise SystemExit(signals.exit_code(signals.received() or signals.SIGNALS[0]))
+
+
+def _find_start(config: Config, paths: TrainingPaths, processes: int) -> Start:
+    """Where to begin; what an earlier attempt finished is published."""
+    inputs = _inputs(config)
+    fingerprint = _fingerprint(config, inputs, processes)
+    folder = paths.work_dir / fingerprint[:16]
+    finished = _adopt(folder, config, paths)
+    if not finished:
+        _name_others(paths.work_dir, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for unfinished in folder.glob(".*.tmp"):  # of a process that was killed while writing
             unfinished.unlink()
-        self.resume = latest_checkpoint(self.folder)
-        first = 0 if self.resume is None else iteration(self.resume)
-        self.history = HistoryHook()
-        self.attempts = Attempts(
-            self.folder / "attempts.json",
-            first=first,
-            processes=self.processes.number,
-            gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        )
-        assert self.held is not None
-        self.report = ReportHook(self.paths.status, self.history, self.attempts, self.held)
-        self.report.report("running", self.config.train_cfg.max_iters)
-        return {
-            "finished": False,
-            "folder": str(self.folder.absolute()),
-            "resume": None if self.resume is None else str(self.resume.absolute()),
-        }
+    checkpoint = latest_checkpoint(folder)
+    return Start(
+        fingerprint=fingerprint,
+        inputs=inputs,
+        folder=str(folder.absolute()),
+        checkpoint=None if checkpoint is None else str(checkpoint.absolute()),
+        finished=finished,
+    )
 
-    def _finish(self, runner: Runner) -> None:
-        """Write the results where no one removes them, publish them, and let go of the checkpoints."""
-        assert self.held is not None
-        self.held.check()
-        iterations = runner.max_iters
-        self.attempts.write(iterations, ended="done")
-        save_weights(unwrapped(runner.model), self.finished.checkpoint)
-        table = self.history.table()
-        with atomic_path(self.finished.history) as temporary:
-            table.to_parquet(temporary, index=False)
-        record = self.job.record(
-            config_sha256=manifest.sha256(self.config_path),
-            data_sha256={str(path): digest for path, digest in self.inputs.items()},
-            fingerprint=self.fingerprint,
-            checkpoint_sha256=manifest.sha256(self.finished.checkpoint),
-            seconds=self.attempts.seconds,
-            iteration_seconds=float(table["seconds"].sum()),
-            attempts=[attempt.model_dump() for attempt in self.attempts.all],
-            resumed_from=self.resume and self.resume.name,
-            **_resolved(runner),
-            **resolved(runner),
-        )
-        self.held.check()
-        write_json(self.finished.manifest, record)
-        self._publish()
-        self.report.report("done", iterations)
-        kept = {self.finished.checkpoint.parent, self.finished.at("").root}
-        for path in self.folder.iterdir():
-            if path not in kept:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _adopt(self) -> bool:
-        """Publish what an earlier attempt finished; whether there was anything."""
-        if not self.finished.manifest.exists():
-            return False
-        record = json.loads(self.finished.manifest.read_text())
-        checkpoint = self.finished.checkpoint
-        if not checkpoint.exists() or manifest.sha256(checkpoint) != record["checkpoint_sha256"]:
-            say(f"{checkpoint} is damaged: training again")
-            shutil.rmtree(self.folder)
-            return False
-        say(f"{self.paths.root} was finished on {record['host']} at {record['finished']}")
-        self._publish()
-        iterations = record["iterations"]
-        done = status.Status(
-            state="done",
-            iteration=iterations,
-            iterations=iterations,
-            eta_seconds=0.0,
-            attempt=len(record["attempts"]),
-            seconds=record["seconds"],
-            processes=record["world_size"],
-            **manifest.place(),
-        )
-        status.write(self.paths.status, done)
-        return True
+def _reporter(
+    start: Start, config: Config, paths: TrainingPaths, processes: int, history: HistoryHook, held: Claim
+) -> ReportHook:
+    """What keeps status and attempts, and notes that this attempt begins."""
+    attempts = Attempts(
+        Path(start.folder) / "attempts.json",
+        first=iteration(Path(start.checkpoint)) if start.checkpoint else 0,
+        processes=processes,
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    )
+    report = ReportHook(paths.status, history, attempts, held)
+    report.report("running", config.train_cfg.max_iters)
+    return report
 
-    def _publish(self) -> None:
-        """Give the finished files their names as outputs, without copying where the file system has links."""
-        for source, target in (
-            (self.finished.checkpoint, self.paths.checkpoint),
-            (self.finished.history, self.paths.history),
-            (self.finished.manifest, self.paths.manifest),
-            *(
-                (self.finished.at(percent).checkpoint, CellPaths(self.paths.root).at(percent).checkpoint)
-                for percent in _snapshots(self.config)
-            ),
-        ):
-            with atomic_path(target) as temporary:
-                try:
-                    os.link(source, temporary)
-                except OSError:
-                    shutil.copyfile(source, temporary)
-            os.utime(target)  # newer than every input, as Snakemake wants it
 
-    def _say_stopped(self, iterations: int) -> None:
-        received = signals.received()
-        message = f"stopped by {received.name if received else 'a signal to another process'}"
-        self.report.report("interrupted", iterations, message)
-        say(f"{self.paths.root} {message}; the same command goes on with it")
+def _finish(start: Start, report: ReportHook, record: manifest.Record, runner: Runner, config_path: Path) -> None:
+    """Write the results where no one removes them, publish them, and let go of the checkpoints."""
+    report.claim.check()
+    report.attempts.write(runner.max_iters, ended="done")
+    folder = Path(start.folder)
+    finished = CellPaths(folder)
+    save_weights(unwrapped(runner.model), finished.checkpoint)
+    table = report.history.table()
+    with atomic_path(finished.history) as temporary:
+        table.to_parquet(temporary, index=False)
+    facts = dict(
+        config_sha256=manifest.sha256(config_path),
+        data_sha256=start.inputs,
+        fingerprint=start.fingerprint,
+        checkpoint_sha256=manifest.sha256(finished.checkpoint),
+        seconds=report.attempts.seconds,
+        iteration_seconds=float(table["seconds"].sum()),
+        attempts=[attempt.model_dump() for attempt in report.attempts.all],
+        resumed_from=start.checkpoint and Path(start.checkpoint).name,
+        **_resolved(runner),
+        **resolved(runner),
+    )
+    report.claim.check()
+    record.write(finished.manifest, **facts)
+    _publish(folder, runner.cfg, TrainingPaths(config_path.parent))
+    report.report("done", runner.max_iters)
+    kept = {finished.checkpoint.parent, finished.at("").root}
+    for path in folder.iterdir():
+        if path not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _adopt(folder: Path, config: Config, paths: TrainingPaths) -> bool:
+    """Publish what an earlier attempt finished in ``folder``; whether there was anything."""
+    finished = CellPaths(folder)
+    if not finished.manifest.exists():
+        return False
+    record = json.loads(finished.manifest.read_text())
+    checkpoint = finished.checkpoint
+    if not checkpoint.exists() or manifest.sha256(checkpoint) != record["checkpoint_sha256"]:
+        say(f"{checkpoint} is damaged: training again")
+        shutil.rmtree(folder)
+        return False
+    say(f"{paths.root} was finished on {record['host']} at {record['finished']}")
+    _publish(folder, config, paths)
+    iterations = record["iterations"]
+    done = status.Status(
+        state="done",
+        iteration=iterations,
+        iterations=iterations,
+        eta_seconds=0.0,
+        attempt=len(record["attempts"]),
+        seconds=record["seconds"],
+        processes=record["world_size"],
+        **manifest.place(),
+    )
+    status.write(paths.status, done)
+    return True
+
+
+def _publish(folder: Path, config: Config, paths: TrainingPaths) -> None:
+    """Give the files finished in ``folder`` their names as outputs, without copying where the file system has links."""
+    finished, published = CellPaths(folder), CellPaths(paths.root)
+    for source, target in (
+        (finished.checkpoint, published.checkpoint),
+        (finished.history, published.history),
+        (finished.manifest, published.manifest),
+        *((finished.at(each).checkpoint, published.at(each).checkpoint) for each in _snapshots(config)),
+    ):
+        with atomic_path(target) as temporary:
+            try:
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
+        os.utime(target)  # newer than every input, as Snakemake wants it
+
+
+def _say_stopped(report: ReportHook, runner: Runner) -> None:
+    received = signals.received()
+    message = f"stopped by {received.name if received else 'a signal to another process'}"
+    report.report("interrupted", runner.max_iters, message)
+    say(f"{report.path.parent} {message}; the same command goes on with it")
 
 
 def _snapshots(config: Config) -> list[int]:
@@ -268,17 +279,17 @@ def _snapshots(config: Config) -> list[int]:
     return [percent for hook in config.custom_hooks if hook.type == "SnapshotHook" for percent in hook.percents]
 
 
-def _inputs(config: Config) -> dict[Path, str]:
-    """Digest of every file that the training starts from."""
+def _inputs(config: Config) -> dict[str, str]:
+    """SHA-256 of every file that the training starts from."""
     files = [Path(train_dataset(config).ann_file)]
     files += [Path(hook.checkpoint) for hook in config.custom_hooks if hook.type == "WarmStartHook"]
     for path in files:
         if not path.exists():
             raise FileNotFoundError(f"expected {path}, found nothing there; run `snakemake {path}`")
-    return {path: manifest.sha256(path) for path in files}
+    return manifest.sha256s(files)
 
 
-def _fingerprint(config: Config, inputs: dict[Path, str], processes: int) -> str:
+def _fingerprint(config: Config, inputs: dict[str, str], processes: int) -> str:
     """Digest of all that decides a training's result."""
     decisive = {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT}
     decisive["train_dataloader"] = {key: value for key, value in config.train_dataloader.items() if key not in _LOADING}

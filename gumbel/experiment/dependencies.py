@@ -113,7 +113,7 @@ def code(activation: str) -> list[str]:
 def _defaults(experiment: Experiment, keys: Iterable[str] = HARMLESS) -> dict[str, Any]:
     """Keys of no effect with values that say nothing."""
     fields = type(experiment).model_fields
-    values = {name: fields[name].get_default(call_default_factory=True) for name in keys}
+    values = {name: fields[name].get_default(call_default_factory=True, validated_data={}) for name in keys}
     return values | {"description": "", "reproduction": False}
 
 

@@ -6,13 +6,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from gumbel import activations, datasets
 from gumbel.datasets import DataSet
 from gumbel.datasets.backbones import Backbone
-from gumbel.experiment import architectures
+from gumbel.experiment import architectures, inheritance
+from gumbel.experiment.recipes import recipes
 from gumbel.experiment.schema import Experiment, Source
 from gumbel.paths import CONFIGS, CellPaths, ExperimentPaths
 
@@ -128,9 +128,11 @@ def parse(record: Mapping[str, Any], source: str = "the configuration") -> Exper
         ValueError: an unknown key, architecture, activation, data set or file, each with what was expected.
     """
     try:
-        experiment = Experiment.model_validate(dict(record))
+        experiment = Experiment.model_validate(inheritance.resolved(record))
     except ValidationError as error:
         raise ValueError(_message(source, _explain(error))) from None
+    except ValueError as error:
+        raise ValueError(_message(source, [str(error)])) from None
     problems = list(_unknown("dataset", [experiment.dataset], datasets.names()))
     if not problems:
         try:
@@ -154,6 +156,8 @@ def _problems(experiment: Experiment) -> Iterator[str]:
     yield from _unknown("classifier.bias", experiment.classifier.bias, activations.names())
     yield from _unknown("checkpoints", experiment.checkpoints, [str(cell) for cell in cells(experiment)])
     yield from _unknown("cells", experiment.cells, _cell_names())
+    yield from _unknown("recipe", [experiment.recipe], recipes())
+    yield from _not_of_the_recipe(experiment)
     yield from _unknown("schedule", [experiment.schedule], schedules, file)
     if warm_start:
         yield from _unknown("warm_start.schedule", [warm_start.schedule], schedules, file)
@@ -161,6 +165,18 @@ def _problems(experiment: Experiment) -> Iterator[str]:
     yield from _unknown("warm_start.split", [warm_start.split] if warm_start else [], data_set.splits)
     yield from data_set.problems()
     yield from _activation_problems(experiment, data_set)
+
+
+def _not_of_the_recipe(experiment: Experiment) -> Iterator[str]:
+    """Keys of a reproduction that say something else than its recipe."""
+    if experiment.reproduction and (recipe := recipes().get(experiment.recipe)):
+        for key in ("schedule", "oversample"):
+            implied, found = getattr(recipe, key), getattr(experiment, key)
+            if found != implied:
+                yield (
+                    f"{key}: expected {implied} in a reproduction of recipe {experiment.recipe}, found {found}; "
+                    "leave it out, or set `reproduction: false`"
+                )
 
 
 def _activation_problems(experiment: Experiment, data_set: DataSet) -> Iterator[str]:
@@ -218,12 +234,9 @@ def loads(text: str, source: str = "the configuration") -> Experiment:
 def read(text: str, source: str) -> dict[str, Any]:
     """The keys and values that a text in YAML or JSON holds, unchecked."""
     try:
-        record = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(_message(source, [f"expected YAML; found {error}"])) from None
-    if not isinstance(record, dict):
-        raise ValueError(_message(source, [f"expected keys and values; found {record!r}"]))
-    return record
+        return inheritance.read(text)
+    except ValueError as error:
+        raise ValueError(_message(source, [str(error)])) from None
 
 
 def _message(source: str, problems: Iterable[str]) -> str:
@@ -236,6 +249,8 @@ def _message(source: str, problems: Iterable[str]) -> str:
 def _explain(error: ValidationError, *within: str) -> Iterator[str]:
     for problem in error.errors():
         key = ".".join(str(part) for part in (*within, *problem["loc"]))
+        if problem["type"] == "default_factory_not_called":  # what it would be made of is wrong, and named
+            continue
         if problem["type"] == "extra_forbidden":
             yield f"{key}: unknown key; docs/experiment.md lists the known ones"
         elif problem["type"] == "missing":

@@ -4,15 +4,23 @@ An experiment is a YAML file in ``configs/experiments/``. The reference table in
 ``docs/experiment.md`` is generated from the descriptions here.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from gumbel.experiment.recipes import recipes
 from gumbel.section import Section
 
 Scoring = Literal["matched", "released"]
-Recipe = Literal["1x", "2x", "1x_rfs", "2x_rfs", "gol"]
+#: The recipe of an experiment that names none.
+RECIPE = "1x"
+
+
+def _of_recipe(key: str) -> Callable[[dict[str, Any]], Any]:
+    """What the recipe says where the experiment does not; an unknown recipe is refused afterwards."""
+    return lambda given: getattr(recipes().get(given.get("recipe", RECIPE), recipes()[RECIPE]), key)
 
 
 class Classifier(Section):
@@ -139,7 +147,11 @@ class Experiment(Source):
     reproduction: bool = Field(
         description="whether it follows the paper's recipe, so that absolute numbers may be compared"
     )
-    recipe: Recipe = Field("1x", description="released recipe that it is compared with (docs/recipe.md)")
+    recipe: str = Field(
+        RECIPE,
+        description="released recipe that it is compared with: one of `recipes` in configs/paper/recipe.yaml, which "
+        "implies `schedule` and `oversample`",
+    )
     architectures: list[str] = Field(min_length=1, description="rows of the matrix: files in configs/models/")
     activations: list[str] = Field(min_length=1, description="columns of the matrix: files in gumbel/activations/")
     seeds: list[int] = Field([0], min_length=1, description="trainings per cell of the matrix")
@@ -154,13 +166,15 @@ class Experiment(Source):
     released_scoring: list[str] = Field(
         [], description="activations that are also scored as the released code does, with softmax; on the first split"
     )
-    schedule: str = Field(description="file in configs/schedules/ that trains a cell")
+    schedule: str = Field(
+        default_factory=_of_recipe("schedule"), description="file in configs/schedules/ that trains a cell"
+    )
     batch: int = Field(
         16, ge=1, description="images behind a step of the optimiser: images per GPU x GPUs x accumulated loads"
     )
     gpus: int = Field(1, ge=1, description="GPUs that train a cell; gradients of several loads accumulate to `batch`")
     oversample: float = Field(
-        0.0,
+        default_factory=_of_recipe("oversample"),
         ge=0,
         lt=1,
         description="repeat images with categories in less than this share of the images (RFS); 0: none",

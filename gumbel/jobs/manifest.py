@@ -9,10 +9,12 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gumbel.jobs.files import write_json
 from gumbel.paths import REPOSITORY
 
 PACKAGES = (
@@ -38,25 +40,32 @@ SLURM = (
 )
 
 
-class Job:
-    """The record of a job, begun when it starts and read when it is done."""
+class Record:
+    """A job's manifest, begun when the job starts, with the code that it runs, and written when it is done."""
 
     def __init__(self) -> None:
         self._started = now()
         self._clock = time.monotonic()
+        self._environment = environment()
 
-    def record(self, **facts: Any) -> dict[str, Any]:
-        """When, where and with what the job ran, its peak memory, and ``facts``."""
-        return {
+    def write(self, path: Path, **facts: Any) -> None:
+        """Write to ``path`` when, where and with what the job ran, its peak memory, and ``facts``."""
+        record = {
             "schema": 1,
             "started": self._started,
             "finished": now(),
             "wall_seconds": time.monotonic() - self._clock,
             "peak_memory_bytes": peak_memory_bytes(),
             "peak_gpu_memory_bytes": peak_gpu_memory_bytes(),
-            **environment(),
+            **self._environment,
             **facts,
         }
+        write_json(path, record)
+
+
+def sha256s(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of files, by their paths."""
+    return {str(path): sha256(path) for path in paths}
 
 
 def read(path: Path) -> dict[str, Any]:

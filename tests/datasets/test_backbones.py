@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from gumbel.datasets import backbones
-from gumbel.experiment import matrix
+from gumbel.experiment import architectures, matrix
 from gumbel.paths import CONFIGS
 from tests.datasets.server import HASTE, serve
 
@@ -20,12 +20,9 @@ def test_every_architecture_starts_from_the_weights_that_its_released_recipes_na
     with (CONFIGS / "paper" / "recipes.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["cell"] == f"{CELLS[architecture]} 1x random"]
     released = {row["pretrained"] for row in rows if "://" in row["pretrained"]}
-    assert released == {backbones.of_architecture(architecture).paper}
-
-
-def test_no_architecture_has_two_backbones():
-    named = [architecture for each in backbones.backbones().values() for architecture in each.architectures]
-    assert sorted(named) == sorted(LVIS.architectures)
+    weights = architectures.get(architecture).weights
+    assert weights is not None
+    assert released == {weights.paper}
 
 
 @pytest.mark.parametrize("name", backbones.backbones())

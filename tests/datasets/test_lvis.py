@@ -94,7 +94,9 @@ def mini(served, tmp_path, monkeypatch):
         for path in sorted(served.folder.glob("*.zip"))
     ]
     splits = {split: {"images": len(IMAGES[split]), "annotations": len(OBJECTS[split])} for split in IMAGES}
-    facts = lvis.Facts(splits=splits, archives=archives, attribution="Whose it is.", categories=ROWS)
+    facts = lvis.Facts(
+        splits=splits, annotated_images=1, archives=archives, attribution="Whose it is.", categories=ROWS
+    )
     return Miniature(served, facts, Path("data/lvis_v1"), DataPaths(Path("data/lvis_v1")))
 
 

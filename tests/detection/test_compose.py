@@ -16,20 +16,18 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from gumbel import activations
-from gumbel.datasets import backbones
 from gumbel.detection.compose import cell_config, infrequent, warm_start_config, write_configs
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.parts import box_heads, mask_heads, train_dataset
-from gumbel.experiment import matrix
+from gumbel.experiment import architectures, matrix
 from gumbel.paths import CONFIGS
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")
 MINI = matrix.load(CONFIGS / "experiments" / "mini.yaml")
 GOL = matrix.load(CONFIGS / "experiments" / "gol.yaml")
-NARROW = {"base_channels": 8, "fpn_channels": 16, "fc_channels": 32, "mask_convs": 1} | {
-    "train_proposals": 64,
-    "test_proposals": 20,
-    "detections": 20,
+NARROW = {
+    "widths": {"base_channels": 8, "fpn_channels": 16, "fc_channels": 32, "mask_convs": 1},
+    "regions": {"train_proposals": 64, "test_proposals": 20, "detections": 20},
 }
 # Parameters in millions, counted by hand: the 80-class Mask R-CNN R50 of mmdet's model zoo has 44.396; each further
 # class adds 1025 (score), 4 x 1025 (box, where class-specific) and 257 (mask) a stage; R101 adds 18.992, X101 38.906
@@ -100,8 +98,11 @@ def test_every_registered_activation_trains_and_scores_every_architecture(archit
         total.backward()
         assert torch.isfinite(total)
         assert all(head.fc_cls.weight.grad.abs().sum() > 0 for head in _as_modules(model.roi_head.bbox_head))
-        if activation != "softmax":
-            assert {loss.scoring.name for loss in classification_losses(model)} == {activation}
+        expected = activations.get(activation)
+        for loss in classification_losses(model):
+            outputs = torch.linspace(-2, 2, expected.outputs(45))[None]
+            scores = loss.get_activation(outputs) if hasattr(loss, "get_activation") else outputs.softmax(-1)
+            torch.testing.assert_close(scores, expected.scores(outputs))
         model.eval()
         with torch.inference_mode():
             (sample,) = model.test_step(batch(64, 45))
@@ -210,7 +211,7 @@ def test_infrequent_categories_are_those_below_the_share():
     """By hand: 109 of 99,388 images are 0.0010967, 110 are 0.0011068; 815 categories have at most 109."""
     with (CONFIGS / "paper" / "lvis_v1_categories.csv").open() as file:
         counts = [int(row["image_count"]) for row in csv.DictReader(file)]
-    labels = infrequent(0.0011, images=99388)
+    labels = infrequent(matrix.data(LVIS), 0.0011)
     assert labels == [label for label, count in enumerate(counts) if count <= 109]
     assert len(labels) == 815
 
@@ -219,7 +220,7 @@ def test_infrequent_categories_are_those_below_the_share():
 def test_the_authors_gol_learns_and_scores(architecture):
     """At a small width, but with LVIS's categories, and with polygons as its pipeline gives them."""
     init_default_scope("mmdet")
-    narrow = matrix.parse(GOL.model_dump(mode="json") | {"widths": NARROW})
+    narrow = matrix.parse(GOL.model_dump(mode="json") | NARROW)
     config = cell_config(narrow, architecture, "gumbel", seed=0)
     config.model.backbone.init_cfg = None
     assert [step.poly2mask for step in train_dataset(config).pipeline if step.type == "LoadAnnotations"] == [False]
@@ -250,7 +251,7 @@ def test_the_authors_gol_learns_and_scores(architecture):
 @pytest.mark.parametrize("architecture", LVIS.architectures)
 def test_a_training_never_names_the_network(architecture):
     config = cell_config(LVIS, architecture, "gumbel", seed=0)
-    assert config.model.backbone.init_cfg.checkpoint == str(backbones.of_architecture(architecture).path)
+    assert config.model.backbone.init_cfg.checkpoint == str(architectures.get(architecture).weights.path)
     assert not re.findall(r"\w+://\S+", config.pretty_text)
 
 
@@ -259,7 +260,7 @@ def test_starting_weights_load_from_their_file_as_tensors_alone(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     init_default_scope("mmdet")
     backbone = MODELS.build(cell_config(LVIS, "mask_rcnn_r50", "gumbel", seed=0).model.backbone)
-    path = backbones.of_architecture("mask_rcnn_r50").path
+    path = architectures.get("mask_rcnn_r50").weights.path
     path.parent.mkdir(parents=True)
     weights = {name: torch.randn_like(tensor.float()) for name, tensor in backbone.state_dict().items()}
     torch.save(weights, path)

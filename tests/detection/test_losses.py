@@ -10,12 +10,15 @@ from mmengine.registry import init_default_scope
 
 from gumbel import activations
 from gumbel.detection.compose import cell_config
-from gumbel.detection.losses import ActivationLoss, classification_losses, set_scoring
+from gumbel.detection.losses import ActivationLoss, classification_losses, score_as_mmdet
 from gumbel.detection.parts import box_heads
 from gumbel.experiment import matrix
 from gumbel.paths import CONFIGS
 
-CUSTOM = [name for name in activations.names() if name != "softmax"]
+REGISTERED = [activations.get(name) for name in activations.names()]
+#: Scored otherwise than mmdet would by itself, and of these the ones with a loss of their own.
+CUSTOM = [each.name for each in REGISTERED if not each.mmdet_default]
+OWN = [each.name for each in REGISTERED if each.mmdet is None]
 
 
 def head(loss_cls: dict, num_classes: int = 6) -> torch.nn.Module:
@@ -41,11 +44,13 @@ def scores_of(box_head: torch.nn.Module, logits: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("activation", CUSTOM)
 def test_a_head_is_scored_by_the_activation_it_was_trained_with(activation):
-    box_head = head(dict(type="ActivationLoss", activation=activation))
-    logits = torch.randn(5, 7)
-    expected = activations.get(activation).scores(logits)
+    chosen = activations.get(activation)
+    box_head = head(chosen.loss_config(6, {}))
+    assert box_head.fc_cls.out_features == chosen.outputs(6)
+    logits = torch.randn(5, chosen.outputs(6))
+    expected = chosen.scores(logits)
     torch.testing.assert_close(scores_of(box_head, logits), expected)
-    assert not torch.allclose(expected, logits.softmax(-1))
+    assert not torch.allclose(expected, logits.softmax(-1)[:, :7])
 
 
 @pytest.mark.parametrize("flag", ["custom_cls_channels", "custom_activation", "custom_accuracy"])
@@ -67,11 +72,11 @@ def test_without_custom_cls_channels_mmdet_scores_with_softmax(monkeypatch):
 def test_released_scoring_scores_a_sigmoid_head_with_softmax():
     box_head = head(dict(type="ActivationLoss", activation="sigmoid"))
     logits = torch.randn(5, 7)
-    set_scoring(box_head, "softmax")
+    score_as_mmdet(box_head)
     torch.testing.assert_close(scores_of(box_head, logits), logits.softmax(-1))
 
 
-@pytest.mark.parametrize("activation", CUSTOM)
+@pytest.mark.parametrize("activation", OWN)
 def test_the_module_gives_the_registered_loss_with_mmdets_average(activation):
     logits, labels = torch.randn(5, 7), torch.tensor([0, 3, 6, 6, 2])
     weight = torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0])
@@ -79,6 +84,27 @@ def test_the_module_gives_the_registered_loss_with_mmdets_average(activation):
     found = loss(logits, labels, weight, avg_factor=4.0)
     per_sample = activations.get(activation).loss(logits, labels, reduction="none")
     torch.testing.assert_close(found, 2.0 * (per_sample * weight).sum() / 4.0)
+
+
+@pytest.mark.parametrize("activation", [each for each in REGISTERED if each.loss is None], ids=lambda each: each.name)
+def test_a_loss_of_mmdets_costs_its_closed_form_at_the_start_and_counts_what_it_has_seen(activation):
+    loss = MODELS.build(activation.loss_config(6, {}))
+    logits = torch.full((1, activation.outputs(6)), -1.5)
+    before = {name: value.clone() for name, value in loss.named_buffers()}
+    found = loss(logits, torch.tensor([2]), torch.ones(1), avg_factor=1.0).item()
+    assert found == pytest.approx(activation.start(-1.5, activation.outputs(6)), rel=1e-4)
+    counted = {name for name, value in loss.named_buffers() if not torch.equal(value, before[name])}
+    assert counted
+    assert counted <= set(loss.state_dict())
+
+
+def test_seesaw_and_eqlv2_score_as_mmdets_own_classes_say():
+    logits = torch.randn(5, 8)
+    seesaw, eqlv2 = (activations.get(name) for name in ("seesaw", "eqlv2"))
+    theirs = MODELS.build(seesaw.loss_config(6, {}))
+    torch.testing.assert_close(seesaw.scores(logits), theirs.get_activation(logits))
+    theirs = MODELS.build(dict(type="EQLV2Loss", num_classes=6))
+    torch.testing.assert_close(eqlv2.scores(logits[:, :7]), theirs.get_activation(logits[:, :7]))
 
 
 def test_sigmoid_agrees_with_mmdets_own_binary_cross_entropy():

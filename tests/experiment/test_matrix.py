@@ -5,9 +5,11 @@ from itertools import product
 import pytest
 import yaml
 
-from gumbel.experiment import matrix
-from gumbel.experiment.schema import Experiment, Section
+from gumbel import datasets
+from gumbel.experiment import matrix, schema
+from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
+from gumbel.section import Section
 
 EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))
 
@@ -20,7 +22,10 @@ def record() -> dict:
 MISTAKES = {
     "unknown key": ({"grd": 8}, "grd: unknown key; docs/experiment.md lists the known ones"),
     "unknown key of a section": ({"widths": {"fpn": 8}}, "widths.fpn: unknown key"),
-    "unknown architecture": ({"architectures": ["mask_rcnn_r51"]}, "'mask_rcnn_r50', .*found 'mask_rcnn_r51'"),
+    "unknown architecture": (
+        {"architectures": ["mask_rcnn_r51"]},
+        "architectures: expected one of .*mask_rcnn_r50, .*found 'mask_rcnn_r51'",
+    ),
     "unknown activation": ({"activations": ["gumble"]}, "activations: expected one of .*gumbel.*found 'gumble'"),
     "unknown activation to score": ({"released_scoring": ["sig"]}, "released_scoring: .*sigmoid.*found 'sig'"),
     "bias of an unknown activation": ({"classifier": {"bias": {"sig": 0}}}, "classifier.bias: .*found 'sig'"),
@@ -33,8 +38,20 @@ MISTAKES = {
         "warm_start.schedule: expected a file of .*found 'fast'",
     ),
     "split typo": ({"splits": ["vall"]}, "splits: expected one of .*val_uniform.*found 'vall'"),
-    "missing section": ({"mini": None}, "expected a `mini` section exactly when dataset is mini: add it"),
-    "section without its data": ({"dataset": "lvis_v1"}, "expected a `mini` section exactly when dataset is mini"),
+    "unknown data set": ({"dataset": "mimi"}, "dataset: expected one of coco, lvis_v1, mini; found 'mimi'"),
+    "settings of another data set": ({"dataset": "lvis_v1"}, "data.image_size: unknown key"),
+    "setting out of bounds": ({"data": {"categories": 1}}, "data.categories: .*found 1"),
+    "option of no activation": ({"options": {"gumble": {}}}, "options: expected one of .*gumbel.*found 'gumble'"),
+    "unknown option": ({"options": {"gumbel": {"kind": "x"}}}, r"options.gumbel: .*\(variant\); found 'kind'"),
+    "unknown value of an option": (
+        {"options": {"gumbel": {"variant": "x"}}},
+        "options.gumbel.variant: expected one of exact, released; found 'x'",
+    ),
+    "drop loss of classes that compete": (
+        {"gol": {"drop_below": 0.1}, "dataset": "lvis_v1", "data": {}, "splits": ["val"], "warm_start": None},
+        "gol.drop_below: expected activations whose classes are problems of their own, found softmax",
+    ),
+    "drop loss without counts": ({"gol": {"drop_below": 0.1}}, "gol.drop_below: .*are known, found mini"),
     "repeated entry": ({"seeds": [0, 1, 0]}, "`seeds` names the same entry twice.*remove one"),
     "empty list": ({"activations": []}, r"activations: .*at least 1 item.*found \[\]"),
     "wrong type": ({"grid": "fine"}, "grid: .*integer.*found 'fine'"),
@@ -84,7 +101,8 @@ def test_an_experiment_written_as_resolved_reads_back_the_same(path, tmp_path):
 
 
 def test_every_key_of_every_section_is_described():
-    sections = [kind for kind in Section.__subclasses__() if kind.__module__ == Experiment.__module__]
+    sections = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, Section)]
+    sections += [datasets.get(name).Settings for name in datasets.names()]
     assert Experiment in sections
     for section in sections:
         assert section.__doc__

@@ -71,12 +71,23 @@ def test_gpus_are_those_that_nvidia_smi_names(monkeypatch, tmp_path):
     assert manifest.gpus() == []
 
 
-def test_a_jobs_record_spans_from_its_start_to_its_end():
+def test_a_jobs_record_spans_from_its_start_to_its_end(tmp_path):
+    (tmp_path / "input").write_bytes(b"read")
     before = manifest.now()
-    job = manifest.Job()
-    record = job.record(inputs={"a": "b"})
+    job = manifest.Record()
+    job.write(tmp_path / "manifest.json", inputs=manifest.sha256s([tmp_path / "input"]))
+    record = json.loads((tmp_path / "manifest.json").read_text())
     assert before <= record["started"] <= record["finished"] <= manifest.now()
     assert 0 <= record["wall_seconds"] < 60
-    assert record["inputs"] == {"a": "b"}
+    assert record["inputs"] == {str(tmp_path / "input"): hashlib.sha256(b"read").hexdigest()}
     assert record["peak_gpu_memory_bytes"] is None
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record.items() >= manifest.environment().items()
+
+
+def test_the_commit_of_a_job_is_the_one_that_it_began_with(monkeypatch, tmp_path):
+    """A training of days runs the code that it loaded, whatever is checked out meanwhile."""
+    monkeypatch.setattr(manifest, "_commit", lambda: "before")
+    job = manifest.Record()
+    monkeypatch.setattr(manifest, "_commit", lambda: "after")
+    job.write(tmp_path / "manifest.json")
+    assert json.loads((tmp_path / "manifest.json").read_text())["commit"] == "before"

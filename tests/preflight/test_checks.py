@@ -105,9 +105,9 @@ def test_verified_data_and_published_weights_pass(downloaded):
 
 def test_data_that_changed_or_is_missing_is_refused_by_name(downloaded):
     downloaded.annotations("val").write_text("cut")
-    backbones.of_architecture("mask_rcnn_r50").path.unlink()
+    backbones.backbones()["resnet50-0676ba61"].path.unlink()
     wrong = [check for check in checks.data(LVIS) if not check.passed]
     assert [check.name.rpartition("/")[2] for check in wrong] == ["val.json", "resnet50-0676ba61.pth"]
-    assert "snakemake lvis_data" in str(wrong[0])
+    assert "snakemake data" in str(wrong[0])
     os.unlink(downloaded.verified)
     assert not next(checks.data(LVIS)).passed

@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from gumbel import datasets
 from gumbel.paths import CONFIGS, REPOSITORY
 
 
@@ -23,7 +24,7 @@ def test_the_default_run_is_the_whole_mini_matrix(snakemake):
     assert counts["predict"] == 15 * 2 + 5
     # Intervals and errors are of the first split, which decides the claims
     assert (counts["evaluate"], counts["evaluate_split"]) == (15 + 5, 15)
-    assert (counts["collect"], counts["report"], counts["mini_data"]) == (1, 1, 1)
+    assert (counts["collect"], counts["report"], counts["data"]) == (1, 1, 1)
 
 
 def test_no_target_means_the_report(snakemake):
@@ -41,10 +42,14 @@ def test_the_slurm_profile_is_found_from_the_root():
     ("change", "expected"),
     [
         ({"activatons": ["gumbel"]}, r"activatons: unknown key; docs/experiment.md lists the known ones"),
-        ({"architectures": ["mask_rcnn_r5O"]}, r"architectures\.0: .*'mask_rcnn_r50'.*; found 'mask_rcnn_r5O'"),
+        (
+            {"architectures": ["mask_rcnn_r5O"]},
+            r"architectures: expected .*mask_rcnn_r50.*'mask_rcnn_r5O'",
+        ),
         ({"activations": ["gumble"]}, r"activations: expected one of .*gumbel.*; found 'gumble'"),
         ({"schedule": "mimi"}, r"schedule: expected a file of configs/schedules \(.*mini.*\); found 'mimi'"),
-        ({"mini": None}, r"expected a `mini` section exactly when dataset is mini"),
+        ({"dataset": "mimi"}, r"dataset: expected one of coco, lvis_v1, mini; found 'mimi'"),
+        ({"data": {"categories": 1}}, r"data\.categories: .*found 1"),
         ({"widths": {"base_channel": 8}}, r"widths\.base_channel: unknown key"),
     ],
 )
@@ -68,13 +73,23 @@ def test_the_lvis_experiment_is_planned_whole_data_and_starting_weights_included
     counts = jobs(done.stdout)
     assert (counts["train"], counts["predict"], counts["report"]) == (15, 15 + 5, 1)
     # ResNet-50, ResNet-101 and ResNeXt-101, each once for all the cells that start from it
-    assert (counts["lvis_data"], counts["backbone"]) == (1, 3)
+    assert (counts["data"], counts["backbone"]) == (1, 3)
+
+
+def test_an_experiment_is_planned_with_what_its_base_and_the_command_line_say(snakemake):
+    done = snakemake("--configfile", str(CONFIGS / "experiments" / "lvis_2x.yaml"), "--config", "gpus=2", "-n", "-p")
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = jobs(done.stdout)
+    assert (counts["train"], counts["predict"], counts["report"]) == (3, 3 + 1, 1)
+    for setting in ('"name": "lvis_2x"', '"gpus": 2', '"schedule": "schedule_2x"', '"dataset": "lvis_v1"'):
+        assert setting in done.stdout, setting
 
 
 def test_data_and_starting_weights_are_fetched_on_the_submit_host():
     rules = (REPOSITORY / "workflow" / "rules" / "data.smk").read_text()
-    for name in ("lvis_data", "backbone"):
-        assert "localrule: True" in rules.partition(f"rule {name}:")[2].partition("rule ")[0], name
+    assert "localrule: DATA.on_submit_host" in rules.partition("rule data:")[2].partition("rule ")[0]
+    assert "localrule: True" in rules.partition("rule backbone:")[2]
+    assert [name for name in datasets.names() if datasets.get(name).on_submit_host] == ["lvis_v1"]
 
 
 def lvis(tmp_path, **changes) -> str:
@@ -85,7 +100,7 @@ def lvis(tmp_path, **changes) -> str:
 
 @pytest.mark.slow
 def test_data_that_is_missing_where_nothing_can_be_written_is_named_before_anything_else_runs(snakemake, tmp_path):
-    done = snakemake("lvis_data", "--configfile", lvis(tmp_path, data_root="/proc/none"))
+    done = snakemake("data", "--configfile", lvis(tmp_path, data_root="/proc/none"))
     assert done.returncode == 1
     assert "/proc/none/annotations/lvis_v1_train.json, /proc/none/lvis_v1_train.json" in done.stdout + done.stderr
     assert "/proc/none cannot be written to" in done.stdout + done.stderr
@@ -137,9 +152,9 @@ def test_no_wildcard_is_left_in_a_command(snakemake, experiment_file, target):
 
 
 def test_the_detector_of_head_only_must_be_a_cell(snakemake, experiment_file):
-    done = snakemake("--configfile", experiment_file(activations=["gumbel"]), "-n", "head_only")
+    done = snakemake("--configfile", experiment_file(head_only={"detector": "parametric"}), "-n", "head_only")
     assert done.returncode == 1
-    assert "found mask_rcnn_r50/softmax/seed0" in done.stdout + done.stderr
+    assert "found mask_rcnn_r50/parametric/seed0" in done.stdout + done.stderr
 
 
 def test_a_subset_is_written_once_and_everything_about_training_reads_it(snakemake, experiment_file):

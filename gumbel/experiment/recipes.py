@@ -1,0 +1,26 @@
+"""The released code's recipes, and what each implies for an experiment: ``recipes`` of configs/paper/recipe.yaml."""
+
+from functools import cache
+
+import yaml
+from pydantic import Field
+
+from gumbel.paths import CONFIGS
+from gumbel.section import Section
+
+
+class Recipe(Section):
+    """A family of released configurations."""
+
+    cell: str = Field(description="its name in recipes.csv, with a place for the architecture's")
+    images: int = Field(description="length of its epoch")
+    schedule: str = Field(description="as the experiment's")
+    oversample: float = Field(0.0, description="as the experiment's")
+    activations: dict[str, str] = Field({}, description="names in recipes.csv, where they are not our own")
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Every recipe by its name."""
+    record = yaml.safe_load((CONFIGS / "paper" / "recipe.yaml").read_text())["recipes"]
+    return {name: Recipe.model_validate(entry) for name, entry in record.items()}
