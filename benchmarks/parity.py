@@ -14,7 +14,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gumbel.evaluation.lvis_ap import BACKENDS, IOU_TYPES, evaluate
+from gumbel.evaluation.lvis_ap import BACKENDS, evaluate
+from gumbel.evaluation.protocol import IOU_TYPES
 from tests.evaluation import federated
 
 

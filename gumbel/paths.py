@@ -46,9 +46,10 @@ OUTPUTS = (
     ("{output_folder}/manifests/{output}.json", "(every stage)", "where and when the job of an output ran, from which files, with how much memory"),
     ("{folder}/logs/{stage}.log", "(Snakemake)", "what the stage printed"),
     ("{folder}/benchmarks/{stage}.tsv", "(Snakemake)", "time and memory of the stage"),
-    ("reports/summary.html", "report", "the report, one self-contained page"),
-    ("reports/progress.html", "(Snakemake)", "how far every training is, while the workflow runs; also `status --html`"),
-    ("reports/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate"),
+    ("reports/summary.html", "report", "the report of the experiment that was run last: a copy of its page"),
+    ("reports/{experiment}/summary.html", "report", "the report, one self-contained page"),
+    ("reports/{experiment}/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate"),
+    ("reports/{experiment}/progress.html", "(Snakemake)", "how far every training is, while the workflow runs; also `status --html`"),
 )  # fmt: skip
 
 _CELL = "results/{experiment}/{architecture}/{activation}/seed{seed}"
@@ -60,10 +61,8 @@ ABBREVIATIONS = {
     "folder": (_CELL, _HEAD_ONLY, _WARM_START, "results/{experiment}"),
 }
 
+#: The page of the experiment that was run last.
 REPORT = Path("reports/summary.html")
-PROGRESS = Path("reports/progress.html")
-EXPORTS = Path("reports/exports")
-
 
 DATA = Path("data")
 
@@ -206,6 +205,18 @@ class ExperimentPaths:
     @property
     def object_distribution(self) -> Path:
         return self.root / "object_distribution.npz"
+
+    @property
+    def report(self) -> Path:
+        return REPORT.parent / self.name / REPORT.name
+
+    @property
+    def exports(self) -> Path:
+        return REPORT.parent / self.name / "exports"
+
+    @property
+    def progress(self) -> Path:
+        return REPORT.parent / self.name / "progress.html"
 
     def log(self, stage: str) -> Path:
         return self.root / "logs" / f"{stage}.log"

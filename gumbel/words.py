@@ -1,35 +1,9 @@
 """The names that readers see: short and long, in the order in which they are shown."""
 
-#: Short names as on the paper's figure.
-ARCHITECTURES = {
-    "mask_rcnn_r50": "M-R50",
-    "mask_rcnn_r101": "M-R101",
-    "mask_rcnn_x101": "M-X101",
-    "cascade_r101": "C-R101",
-    "htc_r101": "H-R101",
-}
-
-DETECTORS = {
-    "mask_rcnn_r50": "Mask R-CNN, ResNet-50",
-    "mask_rcnn_r101": "Mask R-CNN, ResNet-101",
-    "mask_rcnn_x101": "Mask R-CNN, ResNeXt-101",
-    "cascade_r101": "Cascade Mask R-CNN, ResNet-101",
-    "htc_r101": "Hybrid Task Cascade, ResNet-101",
-}
-
-ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid", "gumbel": "Gumbel"}
+from gumbel import activations
+from gumbel.experiment import architectures
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
-
-#: Figures of the matrix: (kind of overlap, metric) to its heading.
-METRICS = {
-    ("segm", "AP"): "AP",
-    ("segm", "AP50"): "AP50",
-    ("segm", "APr"): "APr",
-    ("segm", "APc"): "APc",
-    ("segm", "APf"): "APf",
-    ("bbox", "AP"): "box AP",
-}
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -63,13 +37,18 @@ STATISTICS = {
 
 def activation_name(activation: str, scoring: str = "matched") -> str:
     """``sigmoid`` as ``Sigmoid``, or ``Sigmoid, scored with softmax`` under the released scoring."""
-    name = ACTIVATIONS.get(activation, activation)
+    name = activations.said(activation)["label"] if activation in activations.names() else activation
     return name if scoring == "matched" else f"{name}, scored with softmax"
 
 
 def architecture_name(architecture: str) -> str:
     """``mask_rcnn_r50`` as ``M-R50``."""
-    return ARCHITECTURES.get(architecture, architecture)
+    return architectures.get(architecture).label if architecture in architectures.names() else architecture
+
+
+def detector_name(architecture: str) -> str:
+    """``mask_rcnn_r50`` as ``Mask R-CNN, ResNet-50``."""
+    return architectures.get(architecture).detector if architecture in architectures.names() else architecture
 
 
 def scientific(value: float | None) -> str:

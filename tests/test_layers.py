@@ -20,6 +20,7 @@ LAYERS = (
     "preflight",
     "detection",
     "evaluation",
+    "html",
     "words",
     "experiment",
     "datasets",

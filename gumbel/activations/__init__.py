@@ -46,6 +46,7 @@ class Activation:
         competing: whether a class's score falls when another class's logit rises.
         outputs: K, the outputs that the classification layer has for C categories.
         options: what an experiment may set of the loss: each option with its values, the default first.
+        note: what the page says of the losses that other options give.
         mmdet: ``mmdet(classes, options)``, how mmdet configures the loss of a box head for C categories.
             None: :class:`gumbel.detection.losses.ActivationLoss` with ``loss``.
         mmdet_default: whether mmdet scores with it every head whose loss does not say otherwise.
@@ -63,6 +64,7 @@ class Activation:
     competing: bool = False
     outputs: Callable[[int], int] = lambda classes: classes + 1
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    note: str = ""
     mmdet: Callable[[int, Mapping[str, str]], dict[str, Any]] | None = None
     mmdet_default: bool = False
     cost_at_start: Callable[[float, int], float] | None = None

@@ -20,4 +20,6 @@ ACTIVATION = Activation(
     log_scores=gumbel_log_activation,
     bias=bias,
     options={"variant": ("exact", "released")},
+    note="the loss of the released code, with logits clamped to [−4, 10] and the loss to [0, 20]; its gradient is 0 "
+    "outside",
 )

@@ -24,6 +24,7 @@ from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
 from gumbel.evaluation.lvis_ap import select
 from gumbel.evaluation.matches import object_mask
 from gumbel.evaluation.predictions import Predictions, read_predictions
+from gumbel.evaluation.protocol import shapes
 
 ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 FOREGROUND, BACKGROUND = 0.5, 0.1
@@ -88,14 +89,13 @@ def _image(
     image: dict[str, Any], annotations: list[dict[str, Any]], predictions: Predictions, rows: np.ndarray
 ) -> tuple[pd.DataFrame, list[str]]:
     """Detections of an image with their types, targets being places in ``annotations``; types of the objects."""
-    masks = predictions.masks(rows) if len(rows) else []
-    area = rle.area(masks) if masks else np.zeros(0)
+    masks, area = shapes(predictions, rows, "segm")
     masks, rows = [mask for mask, a in zip(masks, area, strict=True) if a > 0], rows[area > 0]
     size = image["height"], image["width"]
-    shapes = [object_mask(entry["segmentation"], *size) for entry in annotations]
-    overlap = np.zeros((len(masks), len(shapes)))
-    if masks and shapes:
-        overlap = np.asarray(rle.iou(masks, shapes, [0] * len(shapes)))
+    objects = [object_mask(entry["segmentation"], *size) for entry in annotations]
+    overlap = np.zeros((len(masks), len(objects)))
+    if masks and objects:
+        overlap = np.asarray(rle.iou(masks, objects, [0] * len(objects)))
     category = predictions.category_id[rows]
     same = category[:, None] == np.array([entry["category_id"] for entry in annotations], dtype=np.int64)
     taken = _match(overlap, same)
@@ -103,7 +103,7 @@ def _image(
     # Where not every object of a category is annotated, LVIS counts no false positives of it.
     judged = (taken >= 0) | ~np.isin(category, image["not_exhaustive_category_ids"])
     lying = set(target[judged & np.isin(kind, ["localisation", "classification"])].tolist())
-    kinds = ["found" if g in taken else "" if g in lying else "missed" for g in range(len(shapes))]
+    kinds = ["found" if g in taken else "" if g in lying else "missed" for g in range(len(objects))]
     frame = pd.DataFrame({"category_id": category, "score": predictions.score[rows], "kind": kind, "target": target})
     return frame[judged], kinds
 

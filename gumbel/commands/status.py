@@ -7,7 +7,7 @@ from gumbel.experiment.schema import Experiment
 @command(
     experiment(),
     Argument("--watch", action="store_true", help="show it again and again, until all is done or Ctrl-C"),
-    Argument("--html", action="store_true", help="write reports/progress.html instead"),
+    Argument("--html", action="store_true", help="write reports/EXPERIMENT/progress.html instead"),
 )
 def status(experiment: Experiment, watch: bool, html: bool) -> None:
     """Show how far every training of an experiment is."""

@@ -37,6 +37,9 @@ class DataSet(DataPaths, ABC):
     Settings: ClassVar[type[Section]] = Section
     #: What readers call it.
     label: ClassVar[str]
+    #: What the page says of it before all else, and of its splits.
+    notice: ClassVar[str] = ""
+    note: ClassVar[str] = ""
     #: Files of the project that its properties are read from.
     facts: ClassVar[tuple[Path, ...]] = ()
     #: Whether it is provided on the submit host, which has a network.

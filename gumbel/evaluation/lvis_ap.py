@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from gumbel.evaluation import hotcoco_backend, official_backend
-from gumbel.evaluation.ground_truth import FREQUENCIES, GroundTruth, read_ground_truth
+from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
+from gumbel.evaluation.metrics import Categories, figures
 from gumbel.evaluation.predictions import Predictions, read_predictions
-from gumbel.evaluation.protocol import IOU_THRESHOLDS, MAX_DETECTIONS, cap
+from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, MAX_DETECTIONS, cap
 
 BACKENDS = {"hotcoco": hotcoco_backend.match, "official": official_backend.match}
-IOU_TYPES = ("segm", "bbox")
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def score(
     tables, zero_area = [], {}
     for iou_type in iou_types:
         precision, recall, zero_area[iou_type] = BACKENDS[backend](truth, detections, rows, iou_type)
-        record[iou_type] = figures(precision, recall, truth.frequencies)
+        record[iou_type] = official_figures(precision, recall, truth.frequencies)
         tables.append(per_category(truth, precision, iou_type))
     record["protocol"] = _protocol(truth, detections, backend, counts | {"zero_area": zero_area})
     return record, pd.concat(tables, ignore_index=True)
@@ -125,22 +125,20 @@ def check_predictions(truth: GroundTruth, predictions: Predictions) -> None:
         )
 
 
-def figures(precision: np.ndarray, recall: np.ndarray, frequencies: np.ndarray) -> dict[str, float | None]:
-    """The official figures from ``precision`` (T, R, K, A) and ``recall`` (T, K, A); -1 marks what is undefined.
+def official_figures(precision: np.ndarray, recall: np.ndarray, frequencies: np.ndarray) -> dict[str, float | None]:
+    """The figures from ``precision`` (T, R, K, A) and ``recall`` (T, K, A); -1 marks what is undefined, None on return.
 
-    ``frequencies`` (K,) is r, c or f.
+    ``frequencies`` (K,) is r, c or f. The mean is that of the official API, over all numbers at once.
     """
-    whole = precision[..., 0]
-    chosen = {"AP": whole, "AP50": whole[0], "AP75": whole[5]}
-    chosen |= {f"AP{size}": precision[..., area] for area, size in enumerate("sml", start=1)}
-    chosen |= {f"AP{group}": whole[..., frequencies == group] for group in FREQUENCIES}
-    chosen |= {f"AR@{MAX_DETECTIONS}": recall[..., 0]}
-    return {name: _mean(values) for name, values in chosen.items()}
+    areas = range(precision.shape[-1])
+    found = figures(Categories([precision[..., a] for a in areas], [recall[..., a] for a in areas], frequencies, _mean))
+    return {name: None if np.isnan(value) else float(value) for name, value in found.items()}
 
 
-def _mean(values: np.ndarray) -> float | None:
-    defined = values[values > -1]
-    return float(defined.mean()) if defined.size else None
+def _mean(values: np.ndarray, thresholds: slice, categories: Any) -> float:
+    chosen = values[thresholds][..., categories]
+    defined = chosen[chosen > -1]
+    return float(defined.mean()) if defined.size else float("nan")
 
 
 def per_category(truth: GroundTruth, precision: np.ndarray, iou_type: str) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from gumbel.evaluation.predictions import Predictions
 MAX_DETECTIONS = 300
 IMAGES = 200  # in a batch: some 50,000 detections, enough to keep all threads busy
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+IOU_TYPES = ("segm", "bbox")
+SIZES = ("", "s", "m", "l")  #: of objects: all, small, medium, large
 
 
 class Matches(NamedTuple):
@@ -74,7 +76,7 @@ def _batch(
 def shapes(predictions: Predictions, rows: np.ndarray, iou_type: str) -> tuple[list[Any], np.ndarray]:
     """Masks (compressed RLEs) or boxes (x, y, width, height in pixels) of ``rows``, and their areas (n,)."""
     if iou_type == "segm":
-        masks = predictions.masks(rows)
+        masks = predictions.masks(rows) if len(rows) else []
         return masks, np.asarray(rle.area(masks) if masks else [], dtype=np.float64)
     if predictions.box is None:
         raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")

@@ -3,17 +3,17 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
 from gumbel.evaluation.compiled import compiled
-from gumbel.evaluation.ground_truth import FREQUENCIES
 from gumbel.evaluation.matches import Matches, Ranking
-from gumbel.evaluation.protocol import IOU_THRESHOLDS, MAX_DETECTIONS
+from gumbel.evaluation.metrics import Categories, figures
+from gumbel.evaluation.protocol import IOU_THRESHOLDS
 
 LEVELS = 101  #: of recall; level k is k * _STEP to the last bit
 _STEP = 0.01
-_SIZES = ("", "s", "m", "l")
 _EPSILON = float(np.spacing(1))
 #: Rows of weights that are worked on at a time.
 _ROWS = 64
@@ -31,29 +31,22 @@ def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
     parts = np.array_split(weights, -(-len(weights) // _ROWS))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         found = list(pool.map(lambda part: _figures(matches, part), parts))
-    return {name: np.concatenate([figures[name] for figures in found]) for name in found[0]}
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def _figures(matches: Matches, weights: np.ndarray) -> Figures:
     columns = np.ascontiguousarray(weights.T, dtype=np.float64)
-    figures: Figures = {}
-    for size, ranking in zip(_SIZES, matches.rankings, strict=True):
-        precision, recall = _per_category(ranking, columns, len(matches.frequencies))
-        figures[f"AP{size}"] = _mean(precision.mean(axis=0))
-        if not size:
-            figures |= {"AP50": _mean(precision[0]), "AP75": _mean(precision[5])}
-            groups = {letter: precision[:, matches.frequencies == letter].mean(axis=0) for letter in FREQUENCIES}
-            figures |= {f"AP{letter}": _mean(values) for letter, values in groups.items()}
-            figures[f"AR@{MAX_DETECTIONS}"] = _mean(recall.mean(axis=0))
-    return figures
+    found = [_per_category(ranking, columns, len(matches.frequencies)) for ranking in matches.rankings]
+    return figures(Categories([ap for ap, _ in found], [ar for _, ar in found], matches.frequencies, _mean))
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is defined."""
-    defined = ~np.isnan(values)
+def _mean(values: np.ndarray, thresholds: slice, categories: Any) -> np.ndarray:
+    """Mean over the chosen thresholds, then over the categories that are defined: (T, K, B) to (B,)."""
+    per_category = values[thresholds][:, categories].mean(axis=0)
+    defined = ~np.isnan(per_category)
     number = defined.sum(axis=0)
-    total = np.where(defined, values, 0).sum(axis=0)
-    return np.divide(total, number, out=np.full(values.shape[1:], np.nan), where=number > 0)
+    total = np.where(defined, per_category, 0).sum(axis=0)
+    return np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
 def _per_category(ranking: Ranking, weights: np.ndarray, categories: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import resource
@@ -65,6 +66,20 @@ class Record:
 def sha256s(paths: Iterable[Path]) -> dict[str, str]:
     """SHA-256 of files, by their paths."""
     return {str(path): sha256(path) for path in paths}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record at ``path``; empty where none was written.
+
+    Raises:
+        ValueError: what is there is no record.
+    """
+    if not path.exists():
+        return {}
+    record = json.loads(path.read_text())
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a record in {path}, found {type(record).__name__}; remove it, run its job again")
+    return record
 
 
 def sha256(path: Path) -> str:

@@ -1,49 +1,36 @@
 """Progress as a page that a running workflow keeps."""
 
-import base64
-import hashlib
 import sys
 import threading
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
+from gumbel import html
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import atomic_path
 from gumbel.monitor import progress
-from gumbel.paths import PROGRESS, TEMPLATES
-from gumbel.words import activation_name, architecture_name, duration
+from gumbel.paths import ExperimentPaths
 
 
-def write_page(experiment: Experiment, output: Path = PROGRESS, refresh: float | None = None) -> None:
+def write_page(experiment: Experiment, refresh: float | None = None) -> None:
     """Write the page; with ``refresh`` a browser loads it again after so many seconds."""
     found = progress.lines(experiment)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.filters |= {"duration": duration, "last_lines": progress.last_lines}
-    environment.globals |= {"activation_name": activation_name, "architecture_name": architecture_name}
-    script = (TEMPLATES / "progress.js").read_text()
-    context = {
-        "experiment": experiment,
-        "lines": found,
-        "failures": progress.failures(experiment, found),
-        "stale": progress.STALE_SECONDS,
-        "counts": dict(progress.counts(found)),
-        "cells": sum(line.activation is not None for line in found),
-        "hours": progress.hours(found),
-        "written": datetime.now(UTC),
-        "refresh": refresh,
-        "style": Markup((TEMPLATES / "style.css").read_text()),
-        "script": Markup(script),
-        "script_hash": "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    }
-    with atomic_path(output) as temporary:
-        temporary.write_text(environment.get_template("progress.html.j2").render(context))
+    environment = html.environment()
+    environment.filters["last_lines"] = progress.last_lines
+    text = environment.get_template("progress.html.j2").render(
+        experiment=experiment,
+        lines=found,
+        failures=progress.failures(experiment, found),
+        stale=progress.STALE_SECONDS,
+        counts=dict(progress.counts(found)),
+        cells=sum(line.activation is not None for line in found),
+        hours=progress.hours(found),
+        written=datetime.now(UTC),
+        refresh=refresh,
+        **html.assets("progress.js"),
+    )
+    with atomic_path(ExperimentPaths(experiment.name).progress) as temporary:
+        temporary.write_text(text)
 
 
 class PageKeeper:
@@ -81,4 +68,5 @@ class PageKeeper:
         try:
             write_page(self.experiment, refresh=refresh)
         except Exception as error:
-            print(f"{PROGRESS} was not written: {type(error).__name__}: {error}", file=sys.stderr)
+            page = ExperimentPaths(self.experiment.name).progress
+            print(f"{page} was not written: {type(error).__name__}: {error}", file=sys.stderr)

@@ -3,7 +3,6 @@
 Snakemake logs every job that it plans, with resources and reason; a handler adds them up.
 """
 
-import json
 import logging
 import re
 from collections import Counter, defaultdict
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gumbel.jobs import manifest
 from gumbel.paths import ExperimentPaths
 
 #: Rules that train, and those that write the configurations for it.
@@ -84,11 +84,13 @@ def _gpus(resources: Any) -> int:
     return int(gres[1]) if gres else int(resources.get("gpu", 0))
 
 
-def _hours(manifest: Path) -> str:
+def _hours(path: Path) -> str:
     """GPU-hours that a finished training took, as its manifest says."""
     try:
-        record = json.loads(manifest.read_text())
+        record = manifest.read(path)
     except (OSError, ValueError):
+        record = {}
+    if not {"seconds", "world_size"} <= set(record):
         return "hours unknown"
     return f"{record['seconds'] * record['world_size'] / 3600:.2f} hours of computing"
 

@@ -3,20 +3,23 @@
 Nothing is asked of Snakemake or SLURM, so it works on any host that sees the files, during a run and after it.
 """
 
-import json
 import os
 import platform
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
+from gumbel.jobs import manifest, status
+from gumbel.jobs.status import Status
 from gumbel.paths import CellPaths, ExperimentPaths, TrainingPaths
 from gumbel.words import activation_name, architecture_name, duration, percent
+
+Record = TypeVar("Record")
 
 #: A training reports every few seconds, and less often while it loads its data.
 STALE_SECONDS = 180.0
@@ -60,7 +63,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Job:
+class Step:
     """A job of a cell after its training: its name, which is its log's too, and the files that it writes.
 
     Nobody misses them any more where ``later`` is there, which was made from them.
@@ -140,7 +143,7 @@ def last_words(experiment: Experiment) -> str:
     return "\n".join(filter(None, [quoted(failed), f"Going on: the same command again. Meanwhile {report}"]))
 
 
-def jobs(experiment: Experiment, cell: matrix.Cell) -> list[Job]:
+def steps(experiment: Experiment, cell: matrix.Cell) -> list[Step]:
     """Every job of a cell after its training, in the order in which they can run."""
     paths = cell.paths(experiment)
     scored = matrix.scored(experiment, cell.activation)
@@ -151,11 +154,11 @@ def jobs(experiment: Experiment, cell: matrix.Cell) -> list[Job]:
         for at in [paths.at(percent)]
     ]
     return [
-        *(Job(f"predict_{s}_{c}", (paths.predictions(s, c),), later=paths.metrics(s, c)) for s, c in scored),
-        *(Job(f"evaluate_{s}_{c}", matrix.evaluated(experiment, paths, s, c)) for s, c in scored),
-        Job("weight_norms", (paths.weight_norms,)),
-        *(Job(f"predict_{name}", (predictions,), later=metrics) for name, predictions, metrics in snapshots),
-        *(Job(f"evaluate_{name}", (metrics,)) for name, _, metrics in snapshots),
+        *(Step(f"predict_{s}_{c}", (paths.predictions(s, c),), later=paths.metrics(s, c)) for s, c in scored),
+        *(Step(f"evaluate_{s}_{c}", matrix.evaluated(experiment, paths, s, c)) for s, c in scored),
+        Step("weight_norms", (paths.weight_norms,)),
+        *(Step(f"predict_{name}", (predictions,), later=metrics) for name, predictions, metrics in snapshots),
+        *(Step(f"evaluate_{name}", (metrics,)) for name, _, metrics in snapshots),
     ]
 
 
@@ -164,7 +167,7 @@ def cell_failure(cell: matrix.Cell, experiment: Experiment, root: Path = Path(".
     paths = cell.paths(experiment)
     if failed := _training_failure(paths, root):
         return failed
-    missing = (job for job in jobs(experiment, cell) if not job.is_done(root))
+    missing = (job for job in steps(experiment, cell) if not job.is_done(root))
     return next(filter(None, (failure(paths.log(job.name), root) for job in missing)), None)
 
 
@@ -215,7 +218,7 @@ def _cell(cell: matrix.Cell, experiment: Experiment, root: Path, now: float) -> 
     if unfinished := _training(line, paths, needs, root, now):
         return unfinished
     line = _trained(line, paths, root)
-    todo = jobs(experiment, cell)
+    todo = steps(experiment, cell)
     missing = [job for job in todo if not job.is_done(root)]
     if not missing:
         return replace(line, detail=_precision(paths, experiment, root))
@@ -233,60 +236,59 @@ def _cell(cell: matrix.Cell, experiment: Experiment, root: Path, now: float) -> 
 
 def _training(line: Line, paths: TrainingPaths, needs: list[Path], root: Path, now: float) -> Line | None:
     """The line of a training that is not done; None where it is."""
-    status = _record(root / paths.status)
-    state = status.get("state")
+    said = _tolerant(status.read, root / paths.status)
     if failed := _training_failure(paths, root):
-        return _measured(replace(line, state="failed", detail=failed.reason, failure=failed), status)
-    if state == "running":
-        return _running(line, status, now)
-    if state == "interrupted":
-        detail = one_line(f"goes on from {_place(status)}; {status.get('message') or ''}".rstrip("; "))
-        return _measured(replace(line, state="interrupted", detail=detail), status)
+        return _measured(replace(line, state="failed", detail=failed.reason, failure=failed), said)
+    if said and said.state == "running":
+        return _running(line, said, now)
+    if said and said.state == "interrupted":
+        detail = one_line(f"goes on from {_place(said)}; {said.message or ''}".rstrip("; "))
+        return _measured(replace(line, state="interrupted", detail=detail), said)
     if _is_trained(paths, root):
         return None
     if missing := [need for need in (paths.config, *needs) if not (root / need).exists()]:
         return replace(line, detail=f"waits for {missing[0]}")
     started = _modified(root / paths.log("train"))
-    if state is None and started:
+    if said is None and started:
         quiet = now - started
         begun: State = "running" if quiet < STALE_SECONDS else "stalled?"
         return replace(line, state=begun, detail=f"starting for {duration(max(0.0, quiet))}")
     return replace(line, state="queued", detail="has all that it needs")
 
 
-def _running(line: Line, status: dict[str, Any], now: float) -> Line:
-    quiet = now - _number(status.get("updated"))
-    detail = _place(status)
-    if status.get("loss") is not None:
-        detail += f", loss {_number(status['loss']):.3f}"
+def _running(line: Line, said: Status, now: float) -> Line:
+    quiet = now - said.updated
+    detail = _place(said)
+    if said.loss is not None:
+        detail += f", loss {said.loss:.3f}"
     state: State = "running"
-    if _is_gone(status):
+    if _is_gone(said):
         state, detail = "interrupted", f"{detail}; its process is gone"
     elif quiet > STALE_SECONDS:
         state, detail = "stalled?", f"{detail}; last heard of {duration(quiet)} ago"
-    elif status.get("eta_seconds") is not None:
-        detail += f", ETA {duration(_number(status['eta_seconds']))}"
-    where = [str(status[key]) for key in ("host", "gpu") if status.get(key)]
-    where += [f"SLURM job {status['slurm_job']}"] if status.get("slurm_job") else []
-    where += [f"attempt {status['attempt']}"] if _number(status.get("attempt")) > 1 else []
-    return _measured(replace(line, state=state, detail=one_line(", ".join([detail, *where]))), status)
+    elif said.eta_seconds is not None:
+        detail += f", ETA {duration(said.eta_seconds)}"
+    where = [name for name in (said.host, said.gpu, said.slurm_job and f"SLURM job {said.slurm_job}") if name]
+    where += [f"attempt {said.attempt}"] if said.attempt > 1 else []
+    return _measured(replace(line, state=state, detail=one_line(", ".join([detail, *where]))), said)
 
 
-def _measured(line: Line, status: dict[str, Any]) -> Line:
+def _measured(line: Line, said: Status | None) -> Line:
     """``line`` with the training time that lies behind it, lost work included, and before it."""
-    done, planned = _number(status.get("iteration")), _number(status.get("iterations"))
-    processes = max(1.0, _number(status.get("processes")))
-    line = replace(line, seconds=processes * _number(status.get("seconds")), gpu=bool(status.get("gpu")))
-    if not 0 < done <= planned:
+    if said is None:
         return line
-    left = processes * _number(status.get("eta_seconds"))
-    return replace(line, share=done / planned, total=line.seconds + left if left or done == planned else None)
+    line = replace(line, seconds=said.processes * said.seconds, gpu=bool(said.gpu))
+    if not 0 < said.iteration <= said.iterations:
+        return line
+    left = said.processes * (said.eta_seconds or 0.0)
+    total = line.seconds + left if left or said.iteration == said.iterations else None
+    return replace(line, share=said.iteration / said.iterations, total=total)
 
 
 def _trained(line: Line, paths: TrainingPaths, root: Path) -> Line:
-    manifest = _record(root / paths.manifest)
-    seconds = _number(manifest.get("seconds")) * max(1.0, _number(manifest.get("world_size")))
-    gpu = str(manifest.get("device", "")).startswith("cuda")
+    record = _tolerant(manifest.read, root / paths.manifest) or {}
+    seconds = _number(record.get("seconds")) * max(1.0, _number(record.get("world_size")))
+    gpu = str(record.get("device", "")).startswith("cuda")
     return replace(line, state="done", share=1.0, seconds=seconds, total=seconds, gpu=gpu)
 
 
@@ -305,10 +307,10 @@ def _with_totals(found: list[Line]) -> list[Line]:
 
 
 def _training_failure(paths: TrainingPaths, root: Path) -> Failure | None:
-    status = _record(root / paths.status)
-    if status.get("state") == "failed":
-        return Failure(one_line(str(status.get("message") or "training failed")), paths.log("train"))
-    goes_on = status.get("state") in ("running", "interrupted")
+    said = _tolerant(status.read, root / paths.status)
+    if said and said.state == "failed":
+        return Failure(one_line(said.message or "training failed"), paths.log("train"))
+    goes_on = said and said.state in ("running", "interrupted")
     return None if goes_on or _is_trained(paths, root) else failure(paths.log("train"), root)
 
 
@@ -318,24 +320,24 @@ def _is_trained(paths: TrainingPaths, root: Path) -> bool:
 
 def _precision(paths: CellPaths, experiment: Experiment, root: Path) -> str:
     """Mask AP on the first split, as the cell was trained."""
-    figures = _record(root / paths.metrics(experiment.splits[0], "matched")).get("segm")
+    metrics = _tolerant(manifest.read, root / paths.metrics(experiment.splits[0], "matched")) or {}
+    figures = metrics.get("segm")
     known = {name: figures.get(name) for name in ("AP", "APr")} if isinstance(figures, dict) else {}
     return ", ".join(
         f"{name} {percent(value)}" for name, value in known.items() if isinstance(value, int | float | None)
     )
 
 
-def _place(status: dict[str, Any]) -> str:
-    done, planned = _number(status.get("iteration")), _number(status.get("iterations"))
-    return f"iteration {done:.0f}/{planned:.0f}" if planned else "starting"
+def _place(said: Status) -> str:
+    return f"iteration {said.iteration}/{said.iterations}" if said.iterations else "starting"
 
 
-def _is_gone(status: dict[str, Any]) -> bool:
-    """Whether the process that wrote ``status`` ran on this host and runs no longer."""
-    if status.get("host") != platform.node() or not 0 < _number(status.get("pid")) < 2**31:
+def _is_gone(said: Status) -> bool:
+    """Whether the process that said so ran on this host and runs no longer."""
+    if said.host != platform.node() or said.pid is None or not 0 < said.pid < 2**31:
         return False
     try:
-        os.kill(int(status["pid"]), 0)
+        os.kill(said.pid, 0)
     except ProcessLookupError:
         return True
     except OSError:
@@ -343,13 +345,12 @@ def _is_gone(status: dict[str, Any]) -> bool:
     return False
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """A JSON record; empty where there is none, or where it cannot be read."""
+def _tolerant(read: Callable[[Path], Record], path: Path) -> Record | None:
+    """What ``read`` finds at ``path``; None where it cannot be read."""
     try:
-        record = json.loads(path.read_text())
+        return read(path)
     except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+        return None
 
 
 def _number(value: Any) -> float:

@@ -3,7 +3,9 @@ const age = document.querySelector("#age");
 const written = Date.parse(document.querySelector("time").dateTime);
 function tell() {
   const minutes = Math.floor((Date.now() - written) / 60000);
-  age.textContent = minutes < 3 ? "" : `Nothing has written this page for ${minutes < 120 ? `${minutes} minutes` : `${Math.floor(minutes / 60)} hours`}: the workflow that did is no longer running, or hangs.`;
+  const since = minutes < 120 ? `${minutes} minutes` : `${Math.floor(minutes / 60)} hours`;
+  const words = `Nothing has written this page for ${since}: the workflow that did is no longer running, or hangs.`;
+  age.textContent = minutes < 3 ? "" : words;
 }
 if (age) {
   tell();

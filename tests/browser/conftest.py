@@ -120,4 +120,4 @@ def progress_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         write_page(experiment, refresh=15)
-    return root / "reports/progress.html"
+    return root / "reports/fake/progress.html"

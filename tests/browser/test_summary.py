@@ -137,7 +137,7 @@ def test_the_search_finds_categories_and_their_group(pages: Pages, open_page: Op
 def test_another_model_shows_its_own_categories(pages: Pages, open_page: Open) -> None:
     path = pages("complete")
     page = open_page(path)
-    rows = list(csv.DictReader((path.parent / "exports/categories.csv").open()))
+    rows = list(csv.DictReader((path.parent / "fake/exports/categories.csv").open()))
     for model in ("htc_r101", "mask_rcnn_r101"):
         page.locator("#category-model").select_option(model)
         shown = column(page, "category-table", 6)
@@ -193,7 +193,7 @@ def test_a_download_from_the_page_is_the_export_beside_it(pages: Pages, open_pag
     with page.expect_download() as download:
         page.locator(f'a[download="{name}"]').click()
     content = Path(download.value.path()).read_text()
-    assert content == (path.parent / "exports" / name).read_text()
+    assert content == (path.parent / "fake/exports" / name).read_text()
     assert download.value.suggested_filename == name
     if name.endswith("csv"):
         assert len(list(csv.reader(io.StringIO(content)))) > 1

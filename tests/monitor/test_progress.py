@@ -149,7 +149,7 @@ def test_a_training_that_has_only_a_log_is_starting(folder, experiment):
 def test_a_trained_cell_names_the_jobs_at_work_and_the_reason_of_one_that_failed(folder, experiment, name):
     cell = matrix.cells(experiment)[2]
     paths = cell.paths(experiment)
-    job = next(job for job in progress.jobs(experiment, cell) if job.name == name)
+    job = next(job for job in progress.steps(experiment, cell) if job.name == name)
     kept = {path: path.read_bytes() for path in (*job.outputs, job.later) if path}
     for path in kept:
         path.unlink()
@@ -236,7 +236,7 @@ def test_the_logs_of_jobs_are_those_that_the_rules_write(experiment):
     }
     matched = {name for name in names if "released" in name and ("_at_" in name or "val_uniform" in name)}
     elsewhere = {name for name in names if "_at_" in name and "val_uniform" in name}
-    assert {job.name for job in progress.jobs(experiment, sigmoid)} == names - matched - elsewhere
+    assert {job.name for job in progress.steps(experiment, sigmoid)} == names - matched - elsewhere
 
 
 def test_a_cell_is_done_exactly_when_the_summary_says_so(folder, experiment):
@@ -258,7 +258,7 @@ def test_hostile_words_neither_reach_the_page_as_markup_nor_the_terminal_as_comm
     write_log(paths_of(experiment, 1).log("train"), f"{EVIL}\n[bold]gumbel\n")
     write_log(ExperimentPaths("fake").log("collect"), f"gumbel collect: {EVIL}\n")
     write_page(experiment)
-    page = Path("reports/progress.html").read_text()
+    page = Path("reports/fake/progress.html").read_text()
     assert "&lt;script&gt;alert(1)" in page
     assert page.count("<script") == 1
     assert "<script>alert" not in page
@@ -288,7 +288,7 @@ def test_a_log_is_quoted_without_overwritten_bars_and_from_its_end_only(tmp_path
 
 
 def test_the_page_asks_for_a_refresh_only_where_somebody_writes_it_again(folder, experiment):
-    page = Path("reports/progress.html")
+    page = Path("reports/fake/progress.html")
     write_page(experiment, refresh=15)
     assert '<meta http-equiv="refresh" content="15">' in page.read_text()
     write_page(experiment)
@@ -297,7 +297,7 @@ def test_the_page_asks_for_a_refresh_only_where_somebody_writes_it_again(folder,
 
 def test_the_keeper_writes_at_once_and_again_and_a_last_time_without_refresh(folder, experiment):
     untrain(paths_of(experiment, 0))
-    page = Path("reports/progress.html")
+    page = Path("reports/fake/progress.html")
     keeper = PageKeeper(experiment, interval=0.05)
     keeper.start()
     _until(page.exists)
@@ -314,7 +314,7 @@ def test_a_page_that_cannot_be_written_stops_nothing(folder, experiment, capsys)
     keeper = PageKeeper(experiment)
     keeper.start()
     keeper.stop()
-    assert "reports/progress.html was not written" in capsys.readouterr().err
+    assert "reports/fake/progress.html was not written" in capsys.readouterr().err
 
 
 def _until(condition) -> None:

@@ -1,14 +1,22 @@
 """Each rule gives each of its verdicts."""
 
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gumbel import functional
+from gumbel.report.page.content import Content
 from gumbel.report.summary.collect import COLUMNS
-from gumbel.report.verdicts.claims import Claim, Verdict, decide, gradient_error, judge, load_claims
+from gumbel.report.verdicts.claims import Claim, Verdict, decide, judge, load_claims
+from gumbel.report.verdicts.rules.difference import compared
+from gumbel.report.verdicts.rules.gradient import gradient_error
 from tests.report.fixtures import make_experiment
 
 CLAIMS = {claim.id: claim for claim in load_claims()}
@@ -161,3 +169,52 @@ def test_an_empty_summary_decides_nothing_but_the_mathematics() -> None:
     claims: list[Claim] = list(CLAIMS.values())
     outcomes = {v.claim.id: v.outcome for v in decide(summary(), claims, make_experiment())}
     assert {name for name, outcome in outcomes.items() if outcome != "not_run"} == {"gradient-formula"}
+
+
+def test_every_rule_of_the_claims_points_to_a_section_of_the_page() -> None:
+    sections = {field.name for field in fields(Content)}
+    assert {claim.anchor("mask_rcnn_r50", ids=()) for claim in CLAIMS.values()} <= sections
+
+
+def test_a_claim_points_to_the_rows_of_its_architecture_where_they_are_there() -> None:
+    claim = CLAIMS["gumbel-above-softmax-ap"]
+    assert claim.anchor("mask_rcnn_r50", ids={"row-mask_rcnn_r50"}) == "row-mask_rcnn_r50"
+    assert claim.anchor("htc_r101", ids={"row-mask_rcnn_r50"}) == "matrix"
+    assert CLAIMS["balanced-weight-norms-spread"].anchor("htc_r101", ids={"norms-htc_r101"}) == "norms-htc_r101"
+
+
+@pytest.mark.parametrize(
+    ("activations", "pair"),
+    [
+        (["softmax", "sigmoid", "gumbel"], ("gumbel", "softmax")),
+        (["gumbel", "seesaw", "softmax"], ("gumbel", "softmax")),
+        (["sigmoid", "gumbel"], ("gumbel", "sigmoid")),
+        (["softmax", "seesaw", "eqlv2"], ("eqlv2", "softmax")),
+        (["gumbel"], None),
+    ],
+)
+def test_the_first_claim_with_both_sides_says_what_is_compared_else_the_last_with_the_first(activations, pair) -> None:
+    assert compared(CLAIMS.values(), make_experiment(activations=activations, released_scoring=[])) == pair
+
+
+def test_a_rule_is_added_by_adding_a_class(tmp_path: Path) -> None:
+    class Never(Claim):
+        words = "Contradicted above {threshold}."
+        rule: Literal["never"]
+
+        def decide(self, summary, experiment):
+            yield Verdict(self, None, "contradicted", 1.0, None, "always")
+
+    threshold = {"value": 0.5, "unit": "points", "origin": "invented"}
+    claim = {"id": "one", "statement": "Nothing", "source": "none", "rule": "never", "threshold": threshold}
+    file = tmp_path / "claims.yaml"
+    file.write_text(yaml.safe_dump({"schema": 1, "claims": [claim]}))
+    (found,) = load_claims(file)
+    assert found.rule_in_words == "Contradicted above 0.5 points."
+    assert [verdict.outcome for verdict in decide(summary(), [found], make_experiment())] == ["contradicted"]
+
+
+def test_claims_name_architectures_that_an_experiment_need_not_have() -> None:
+    verdicts = decide(summary(), [CLAIMS["gumbel-above-softmax-ap"]], make_experiment(architectures=["htc_r101"]))
+    assert {verdict.architecture for verdict in verdicts} > {"htc_r101"}
+    assert {verdict.outcome for verdict in verdicts} == {"not_run"}

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(root)
         collect(experiment).to_parquet(ExperimentPaths("fake").summary)
         render(experiment, Path("reports/summary.html"))
-    return root / "reports/exports"
+    return root / "reports/fake/exports"
 
 
 def test_the_json_follows_its_schema(folder: Path) -> None:
@@ -56,7 +56,7 @@ def test_json_and_csv_hold_the_same_numbers(folder: Path) -> None:
 
 def test_categories_hold_what_the_evaluation_wrote(folder: Path) -> None:
     wide = pd.read_csv(folder / "categories.csv").set_index("category_id")
-    cell = folder.parents[1] / "results/fake/cascade_r101/gumbel/seed0"
+    cell = folder.parents[2] / "results/fake/cascade_r101/gumbel/seed0"
     table = pd.read_parquet(cell / "metrics/val/matched.per_category.parquet").query("iou_type == 'segm'")
     expected = 100 * table.set_index("category_id")["AP"]
     assert wide["AP cascade_r101 gumbel"].tolist() == pytest.approx(expected.tolist(), abs=5e-5, nan_ok=True)
@@ -127,7 +127,7 @@ def test_the_metafile_names_every_evaluated_model_once(folder: Path) -> None:
     record = yaml.safe_load((folder / "metafile.yml").read_text())
     names = [model["Name"] for model in record["Models"]]
     assert len(names) == len(set(names)) == 2 * 4 - 2
-    assert all((folder.parents[1] / model["Config"]).exists() for model in record["Models"])
+    assert all((folder.parents[2] / model["Config"]).exists() for model in record["Models"])
     collections = {collection["Name"] for collection in record["Collections"]}
     assert all(model["In Collection"] in collections for model in record["Models"])
 

@@ -14,9 +14,9 @@ from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs import status
 from gumbel.paths import REPOSITORY, ExperimentPaths
-from gumbel.report.page.deviations import deviations
-from gumbel.report.page.provenance import commit, facts
 from gumbel.report.page.render import render
+from gumbel.report.page.sections.deviations import deviations
+from gumbel.report.page.sections.provenance import commit, facts
 from gumbel.report.summary.collect import collect
 from tests.report import fixtures
 
@@ -149,13 +149,13 @@ def test_every_figure_and_picture_has_words(complete: str) -> None:
 
 
 def test_no_placeholder_colour_is_left(complete: str) -> None:
-    assert not re.search(r"#0([1-8])(0\1){2}", complete)
+    assert not re.search(r"#0([1-9a-f])(0\1){2}", complete)
 
 
 def test_every_cell_shows_its_figures_in_the_matrix(complete: str, folder: Path) -> None:
     table = re.search(r'aria-label="Matrix of results">(.*?)</table>', complete, re.DOTALL)
     assert table is not None
-    exported = pd.read_csv(folder / "reports/exports/matrix.csv")
+    exported = pd.read_csv(folder / "reports/fake/exports/matrix.csv")
     assert len(exported) == 20
     shown = re.findall(r'<td class="number[^"]*" title="AP × 100, val, n=1[^"]*">([\d.–]+)<', table.group(1))
     columns = ["AP", "AP50", "APr", "APc", "APf", "box AP"]
@@ -177,7 +177,7 @@ def test_a_reproduction_shows_signed_differences(folder: Path, monkeypatch: pyte
     text = page(fixtures.make_experiment(reproduction=True, dataset="lvis_v1", architectures=["mask_rcnn_r50"]))
     assert "follows the paper’s recipe" in text
     assert "signed difference" in text
-    exported = pd.read_csv("reports/exports/matrix.csv").iloc[0]
+    exported = pd.read_csv("reports/fake/exports/matrix.csv").iloc[0]
     difference = f"{exported['AP'] - exported['AP (paper)']:+.1f}".replace("-", "−")
     assert f"<small>{exported['AP (paper)']:.1f} <b>{difference}</b></small>" in text
 
@@ -243,7 +243,7 @@ def test_a_training_on_eight_devices_counts_eightfold(tmp_path: Path, monkeypatc
     assert ">GPU-hours</th>" in text
     assert ">40.00<small>5 h 00 min</small></td>" in text
     assert "<small>8 × A&lt;100&gt;</small>" in text
-    assert pd.read_csv("reports/exports/matrix.csv")["device_hours"].tolist() == [40.0]
+    assert pd.read_csv("reports/fake/exports/matrix.csv")["device_hours"].tolist() == [40.0]
 
 
 def test_the_named_sources_are_files(complete: str, folder: Path) -> None:
@@ -289,10 +289,10 @@ def test_deviations_are_listed_with_their_cells_and_reasons(tmp_path: Path, monk
         deviations(experiment, [])
     fixtures.write_recipe(tmp_path, experiment)
     data, batch, seeds = deviations(experiment, [])
-    assert (data["label"], data["paper"], data["ours"]) == ("Data", "lvis_v1", "mini")
-    assert (data["cells"], data["reason"]) == ("all", "small on purpose")
-    assert (batch["cells"], batch["reason"]) == ("Sigmoid", "no reason is named")
-    assert (seeds["label"], seeds["paper"]) == ("Seeds", "unpublished")
+    assert (data.label, data.paper, data.ours) == ("Data", "lvis_v1", "mini")
+    assert (data.cells, data.reason) == ("all", "small on purpose")
+    assert (batch.cells, batch.reason) == ("Sigmoid", "no reason is named")
+    assert (seeds.label, seeds.paper) == ("Seeds", "unpublished")
 
 
 def test_deviations_that_only_runs_tell_are_read_from_their_manifests(
@@ -304,10 +304,10 @@ def test_deviations_that_only_runs_tell_are_read_from_their_manifests(
     same = {"batch_size": 16, "device": "cuda:0", "versions": {"torch": "1.7.1", "mmdet": "2.21.0"}}
     newer = same | {"versions": {"torch": "2.13.0", "mmdet": "2.21.0"}}
     known = {"Data", "Images a step", "Seeds"}
-    assert {row["label"] for row in deviations(experiment, [same])} == known
-    rows = {row["label"]: row for row in deviations(experiment, [same, newer])}
+    assert {row.label for row in deviations(experiment, [same])} == known
+    rows = {row.label: row for row in deviations(experiment, [same, newer])}
     assert set(rows) == known | {"PyTorch"}
-    assert (rows["PyTorch"]["ours"], rows["PyTorch"]["cells"]) == ("2.13.0", "1 of 2 runs")
+    assert (rows["PyTorch"].ours, rows["PyTorch"].cells) == ("2.13.0", "1 of 2 runs")
 
 
 def test_weights_trained_elsewhere_are_shown_as_such_and_nothing_of_their_training_is_invented(tmp_path, monkeypatch):
@@ -330,3 +330,82 @@ def test_weights_trained_elsewhere_are_shown_as_such_and_nothing_of_their_traini
     told = summary[(summary["source"] == "manifest") & (summary["activation"] == "gumbel")]
     assert told.set_index("metric")["text"]["converted_from"] == "weights/gumbel.pth"
     assert "seconds" not in set(told["metric"])
+
+
+def test_activations_that_no_code_names_stand_in_every_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = ["eqlv2", "parametric", "seesaw", "mirrored_gumbel"]
+    experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"], activations=chosen, released_scoring=[])
+    fixtures.build(tmp_path, experiment, categories=9)
+    text = page(experiment)
+    Outline(text)
+    assert "Not drawn: EQLv2, Seesaw, trained by mmdet’s own modules." in text
+    assert "<h3>Mirrored Gumbel gains most over EQLv2</h3>" in text
+    assert '<path class="series-4"' in text
+    for section in re.findall(
+        r'<section id="(?:matrix|norms|categories|training|errors)">.*?</section>', text, re.DOTALL
+    ):
+        assert "Seesaw" in section
+
+
+def test_two_experiments_have_pages_and_exports_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other = (
+        fixtures.make_experiment(name=name, architectures=["mask_rcnn_r50"], activations=["gumbel"])
+        for name in ("one", "other")
+    )
+    for experiment in (one, other):
+        fixtures.build(tmp_path, experiment, categories=9)
+    page(one)
+    assert "Other experiments" not in Path("reports/one/summary.html").read_text()
+    first = contents(tmp_path / "reports/one")
+    text = page(other)
+    assert contents(tmp_path / "reports/one") == first
+    assert names(tmp_path / "reports/one") == names(tmp_path / "reports/other")
+    assert '<a href="one/summary.html">one</a>' in text
+    assert '<a href="../one/summary.html">one</a>' in Path("reports/other/summary.html").read_text()
+    again = page(one)
+    assert "<b>one</b>" in again
+    assert '<a href="other/summary.html">other</a>' in again
+    # Of one's exports, the page's own links have changed alone
+    assert {name: text for name, text in contents(tmp_path / "reports/one").items() if name != "summary.html"} == {
+        name: text for name, text in first.items() if name != "summary.html"
+    }
+
+
+def test_every_link_to_a_file_leads_to_one_wherever_the_page_lies(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, output in (("other", "reports/summary.html"), ("one", "elsewhere/deep/page.html")):
+        experiment = fixtures.make_experiment(name=name, architectures=["mask_rcnn_r50"], activations=["gumbel"])
+        fixtures.build(tmp_path, experiment, categories=9)
+        collect(experiment).to_parquet(ExperimentPaths(name).summary)
+        render(experiment, Path(output))
+        for copy in (Path(output), ExperimentPaths(name).report):
+            tags = Outline(copy.read_text()).tags
+            links = [str(attributes["href"]) for tag, attributes in tags if tag == "a"]
+            files = [link for link in links if not link.startswith(("#", "data:", "https:"))]
+            assert any(link.endswith("exports/figures/distribution-rare.pdf") for link in files)
+            assert all((copy.parent / link).is_file() for link in files)
+
+
+def test_what_an_earlier_report_left_among_the_exports_is_removed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"], activations=["gumbel"])
+    fixtures.build(tmp_path, experiment, categories=9)
+    stale = tmp_path / "reports/fake/exports/figures/training-loss-h-r101.svg"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    page(experiment)
+    assert not stale.exists()
+    assert (stale.parent / "training-loss-m-r50.svg").exists()
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Files by name; PDFs, which are never written alike twice, by their first bytes."""
+    return {
+        name: (folder / name).read_bytes()[: 4 if name.endswith(".pdf") else None] for name in sorted(names(folder))
+    }

@@ -46,7 +46,7 @@ def test_asked_to_allow_it_the_report_is_made_of_what_is_there_and_nothing_else_
     log = FILES.cell("mask_rcnn_r50", "sigmoid", 0).log("evaluate_val_matched")
     assert f"expected boxes of four numbers, found three (log: {log})" in page
     assert "not started" in page
-    assert "1 of 3 cells are done" in (tmp_path / "reports/progress.html").read_text()
+    assert "1 of 3 cells are done" in (tmp_path / "reports/fake/progress.html").read_text()
 
     again = snakemake(*command, "-n")
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -77,6 +77,6 @@ def test_a_run_that_fails_quotes_the_last_lines_of_the_log_and_leaves_a_page_tha
     said = failed.stderr[failed.stderr.index("failed: object_distribution: ") :]
     assert f"  {FILES.log('object_distribution')}\n  | gumbel object-distribution: " in said
     assert "allow_missing=true" in said
-    page = (tmp_path / "reports/progress.html").read_text()
+    page = (tmp_path / "reports/fake/progress.html").read_text()
     assert "gumbel object-distribution: " in page
     assert 'http-equiv="refresh"' not in page

@@ -1,4 +1,4 @@
-# reports/progress.html, kept by the process that runs the workflow; jobs have no part in it
+# The page of the progress, kept by the process that runs the workflow; jobs have no part in it
 PAGE = PageKeeper(EXPERIMENT)
 
 

@@ -37,13 +37,14 @@ rule report:
         summary=FILES.summary,
         recipe=[] if EXPERIMENT.allow_missing else FILES.recipe,
         paper=sorted((paths.CONFIGS / "paper").iterdir()),
-        templates=sorted((paths.REPOSITORY / "reports" / "templates").iterdir()),
+        templates=sorted(path for path in paths.TEMPLATES.rglob("*") if path.is_file()),
     output:
         report(
-            paths.REPORT,
+            FILES.report,
             caption="../../reports/captions/summary_page.rst",
             category="Experiment",
         ),
+        last=paths.REPORT,
     log:
         FILES.log("report"),
     benchmark:
@@ -51,4 +52,4 @@ rule report:
     conda:
         ENVIRONMENT
     shell:
-        "python -m gumbel report --experiment {input.experiment} --output {output} &> {log}"
+        "python -m gumbel report --experiment {input.experiment} --output {output.last} &> {log}"

@@ -31,6 +31,8 @@ class Mini(DataSet):
 
     Settings = MiniData
     label = "mini (generated)"
+    notice = "This page demonstrates the pipeline on generated pictures. It is no reproduction of the paper."
+    note = "`val_uniform` places objects anywhere, where the other splits give every category its favourite place."
     settings: MiniData
 
     @property

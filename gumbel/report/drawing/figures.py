@@ -1,11 +1,6 @@
-"""Figures of the report: declared with Altair, rendered to SVG that follows the page's light and dark colours.
-
-An activation is told apart by shape and dash as well as by colour (Okabe and Ito's palette, safe for
-colour-blind readers: https://jfly.uni-koeln.de/color/).
-"""
+"""Figures of the report: declared with Altair, rendered to SVG that follows the page's light and dark colours."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,27 +10,9 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup, escape
 
-from gumbel.words import ARCHITECTURES, scientific
+from gumbel.report.drawing.styles import HEAT, LINE, MUTED, Palette, painted
+from gumbel.words import scientific
 
-#: Colours that stand for the page's CSS variables until the SVG is written; and what they are on paper.
-_VARIABLES = {
-    "#010101": ("var(--ink)", "#1b1f24"),
-    "#020202": ("var(--muted)", "#5b646e"),
-    "#030303": ("var(--line)", "#e2e4e6"),
-    "#040404": ("var(--softmax)", "#0068a8"),
-    "#050505": ("var(--sigmoid)", "#a8467f"),
-    "#060606": ("var(--gumbel)", "#c24e00"),
-    "#070707": ("var(--heat)", "#0b4f7d"),
-}
-INK, _MUTED, _LINE, HEAT = "#010101", "#020202", "#030303", "#070707"
-
-#: Colour, shape and dash of each activation; others are drawn in ink.
-STYLES = {
-    "softmax": ("#040404", "circle", (2, 2)),
-    "sigmoid": ("#050505", "square", (6, 3)),
-    "gumbel": ("#060606", "triangle-up", (1, 0)),
-}
-OTHER = (INK, "diamond", (8, 2, 2, 2))
 _FREQUENCY_SHAPES = {"rare": "triangle-down", "common": "diamond", "frequent": "circle"}
 
 #: Marks of a figure of weight norms, at most.
@@ -52,7 +29,7 @@ _LABELLED = re.compile(r"""<path aria-label="([^"]*)" role="graphics-symbol"([^>
 _CONFIG = {
     "view": {"stroke": None},
     "axis": {
-        "labelColor": _MUTED, "titleColor": _MUTED, "gridColor": _LINE, "domainColor": _LINE, "tickColor": _LINE,
+        "labelColor": MUTED, "titleColor": MUTED, "gridColor": LINE, "domainColor": LINE, "tickColor": LINE,
         "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 6, "tickSize": 3,
     },
     "axisX": {"grid": False, "labelFlush": False},
@@ -78,31 +55,22 @@ def figure(title: str, chart: Any, words: str, hover: bool = False) -> Figure:
     """
     spec = chart.to_dict(validate=False) | {"config": _CONFIG, "background": "transparent", "padding": 2}
     drawn = vl_convert.vegalite_to_svg(spec)
-    drawing = _painted(drawn, paper=True)
     svg = _LABELLED.sub(r"<path\2><title>\1</title></path>", drawn) if hover else drawn
-    svg = _painted(_NOISE.sub("", svg), paper=False)
+    svg = painted(_NOISE.sub("", svg), paper=False)
     width = float(re.findall(r' width="([\d.]+)"', svg)[0])
     svg = re.sub(r' width="[\d.]+" height="[\d.]+"', ' role="img"', svg, count=1)
     svg = svg.replace(">", f"><title>{escape(title)}</title><desc>{escape(words)}</desc>", 1)
-    return Figure(title, Markup(svg), width, words, drawing)
+    return Figure(title, Markup(svg), width, words, painted(drawn, paper=True))
 
 
-def _painted(svg: str, paper: bool) -> str:
-    for colour, names in _VARIABLES.items():
-        svg = svg.replace(f'"{colour}"', f'"{names[paper]}"')
-    return svg
-
-
-def results(frame: pd.DataFrame, title: str, models: Sequence[str]) -> Figure:
-    """The paper's result figure: AP of each activation over ``models``, and those of the frame beside them.
+def results(frame: pd.DataFrame, title: str, models: list[str], palette: Palette) -> Figure:
+    """The paper's result figure: AP of each activation over ``models``.
 
     ``frame`` has columns model (short name), activation, value, low and high (AP x 100; the bounds may be NaN)
     and published (bool: drawn as a hollow mark). A model without a value breaks the line.
     """
     frame = frame.dropna(subset="value")
     frame = frame.assign(label=[_label(row) for row in frame.itertuples()])
-    order = [*ARCHITECTURES.values(), *models]
-    models = sorted({*models, *frame["model"]}, key=order.index)
     base = alt.Chart(frame, width=400, height=230).encode(
         x=alt.X(
             "model:N",
@@ -114,27 +82,30 @@ def results(frame: pd.DataFrame, title: str, models: Sequence[str]) -> Figure:
         y=alt.Y("value:Q", title=None, scale=alt.Scale(domainMin=0, nice=True), axis=alt.Axis(tickCount=5)),
     )
     layers, words = [base.mark_point(opacity=0)], []
+    beside, both = list(palette), len(set(frame["published"])) > 1
+    apart = min(13, 78 // max(len(beside), 1))  # pixels
     for (activation, published), part in frame.groupby(["activation", "published"], sort=False):
-        colour, shape, dash = STYLES.get(str(activation), OTHER)
-        place = list(STYLES).index(str(activation)) - 1 if activation in STYLES else 2
-        beside = 0 if len(set(frame["published"])) < 2 else 4 if published else -4
-        aside: dict[str, Any] = {"xOffset": 13 * place + beside}
+        style = palette[str(activation)]
+        place = beside.index(str(activation)) if activation in beside else len(beside)
+        aside = apart * (place - (len(beside) - 1) / 2)
+        if both:
+            aside += round(0.3 * apart) * (1 if published else -1)
+        offset: dict[str, Any] = {"xOffset": aside}
         marks = base.properties(data=part.set_index("model").reindex(models).reset_index())
-        opacity = 0.25 if published else 0.6
+        line = style.line(1.2) | {"opacity": 0.25 if published else 0.6}
+        points = style.point(80, opacity=1) | {"filled": not published, "strokeWidth": 1.5}
         layers += [
-            marks.mark_line(color=colour, strokeDash=list(dash), strokeWidth=1.2, opacity=opacity, **aside),
-            *([] if published else [_bars(base, part.dropna(subset=["low", "high"]), colour, aside)]),
-            marks.transform_filter("isValid(datum.value)")
-            .mark_point(color=colour, shape=shape, size=80, filled=not published, strokeWidth=1.5, opacity=1, **aside)
-            .encode(description="label:N"),
+            marks.mark_line(**line, **offset),
+            *([] if published else [_bars(base, part.dropna(subset=["low", "high"]), style.colour, offset)]),
+            marks.transform_filter("isValid(datum.value)").mark_point(**points, **offset).encode(description="label:N"),
         ]
         words.append(f"{activation}{' (paper)' if published else ''}: {', '.join(part['label'])}")
     return figure(title, alt.layer(*layers), "; ".join(words), hover=True)
 
 
-def _bars(base: alt.Chart, part: pd.DataFrame, colour: str, aside: dict[str, Any]) -> alt.Chart:
+def _bars(base: alt.Chart, part: pd.DataFrame, colour: str, offset: dict[str, Any]) -> alt.Chart:
     """Intervals as vertical lines."""
-    return base.properties(data=part).mark_rule(color=colour, strokeWidth=1.6, **aside).encode(y="low:Q", y2="high:Q")
+    return base.properties(data=part).mark_rule(color=colour, strokeWidth=1.6, **offset).encode(y="low:Q", y2="high:Q")
 
 
 def _label(row: Any) -> str:
@@ -147,11 +118,11 @@ def _training_images() -> alt.X:
     return alt.X("image_count:Q", scale=alt.Scale(type="log", nice=False), title="training images", axis=axis)
 
 
-def sorted_norms(frame: pd.DataFrame, title: str, points: int = 100) -> Figure:
+def sorted_norms(frame: pd.DataFrame, title: str, palette: Palette, points: int = 100) -> Figure:
     """Each activation's norms over their mean, largest first, against the share of categories: one line each."""
     layers, words = [], []
     for activation, part in frame.groupby("activation", sort=False):
-        colour, _, dash = STYLES.get(str(activation), OTHER)
+        style = palette[str(activation)]
         norm = np.sort(part["norm"].to_numpy())[::-1] / part["norm"].mean()
         place = np.linspace(0, len(norm) - 1, min(points, len(norm)))
         share = 100 * place / max(len(norm) - 1, 1)
@@ -159,7 +130,7 @@ def sorted_norms(frame: pd.DataFrame, title: str, points: int = 100) -> Figure:
         words.append(f"{activation} from {norm[0]:.2f} to {norm[-1]:.2f}")
         layers.append(
             alt.Chart(line, width=285, height=170)
-            .mark_line(color=colour, strokeDash=list(dash), strokeWidth=1.8)
+            .mark_line(**style.line(1.8))
             .encode(
                 x=alt.X("share:Q", title="categories, largest norm first (%)", axis=alt.Axis(tickCount=5)),
                 y=alt.Y("norm:Q", title="norm / mean", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
@@ -168,7 +139,7 @@ def sorted_norms(frame: pd.DataFrame, title: str, points: int = 100) -> Figure:
     return figure(title, alt.layer(*layers), "; ".join(words))
 
 
-def weight_norms(frame: pd.DataFrame, title: str, bins: int = BINS) -> Figure:
+def weight_norms(frame: pd.DataFrame, title: str, palette: Palette, bins: int = BINS) -> Figure:
     """Norm against training images: columns activation, image_count, norm, category_id.
 
     Norms are divided by their activation's mean, since only their balance is compared. More categories
@@ -177,14 +148,14 @@ def weight_norms(frame: pd.DataFrame, title: str, bins: int = BINS) -> Figure:
     shown = pd.concat(_binned(part, bins) for _, part in frame.groupby("activation", sort=False))
     layers = []
     for activation, part in shown.groupby("activation", sort=False):
-        colour, shape, dash = STYLES.get(str(activation), OTHER)
+        style = palette[str(activation)]
         base = alt.Chart(part, width=285, height=170).encode(
             x=_training_images(),
             y=alt.Y("norm:Q", title="norm / mean", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
         )
-        layers.append(base.mark_point(color=colour, shape=shape, size=22, filled=True, opacity=0.55))
+        layers.append(base.mark_point(**style.point(22, opacity=0.55)))
         trend = base.transform_regression("image_count", "norm", method="log")
-        layers.append(trend.mark_line(color=colour, strokeDash=list(dash), strokeWidth=1.8))
+        layers.append(trend.mark_line(**style.line(1.8)))
     spread = frame.groupby("activation", sort=False)["norm"].agg(lambda norm: norm.std(ddof=0) / norm.mean())
     words = "Coefficient of variation: " + ", ".join(f"{name} {value:.2f}" for name, value in spread.items())
     return figure(title, alt.layer(*layers), words)
@@ -215,7 +186,7 @@ def heat_map(probability: np.ndarray, title: str) -> Figure:
     )
     frame_line = (
         alt.Chart(pd.DataFrame({"x": [0]}), width=side, height=side)
-        .mark_rect(fill=None, stroke=_LINE, strokeOpacity=1)
+        .mark_rect(fill=None, stroke=LINE, strokeOpacity=1)
         .encode(x=alt.value(0), x2=alt.value(side), y=alt.value(0), y2=alt.value(side))
     )
     words = f"mean {scientific(probability.mean())}, peak {scientific(probability.max())}"
@@ -224,52 +195,41 @@ def heat_map(probability: np.ndarray, title: str) -> Figure:
 
 def expected_occurrence(frame: pd.DataFrame, title: str) -> Figure:
     """Expected occurrence against training images: columns image_count, expected, frequency (in words)."""
-    positive = frame[(frame["expected"] > 0) & (frame["image_count"] > 0)]
     powers = alt.Axis(format=".0e", values=[10.0**-k for k in range(9)])
-    shapes = alt.Scale(domain=list(_FREQUENCY_SHAPES), range=list(_FREQUENCY_SHAPES.values()))
-    chart = (
-        alt.Chart(positive, width=300, height=190)
-        .mark_point(size=24, color=HEAT, opacity=0.7, filled=True)
-        .encode(
-            x=_training_images(),
-            y=alt.Y("expected:Q", scale=alt.Scale(type="log"), title=None, axis=powers),
-            shape=alt.Shape("frequency:N", legend=None, scale=shapes),
-        )
-    )
+    y = alt.Y("expected:Q", scale=alt.Scale(type="log"), title=None, axis=powers)
     means = frame.groupby("frequency", sort=False)["expected"].mean()
-    return figure(title, chart, "Mean: " + ", ".join(f"{name} {scientific(value)}" for name, value in means.items()))
+    words = "Mean: " + ", ".join(f"{name} {scientific(value)}" for name, value in means.items())
+    return _by_images(frame[(frame["expected"] > 0) & (frame["image_count"] > 0)], title, y, words)
 
 
 def location_imbalance(frame: pd.DataFrame, title: str) -> Figure:
     """Location imbalance (1 - location entropy) against training images: columns image_count, imbalance, frequency."""
     shown = frame[frame["image_count"] > 0].dropna(subset="imbalance")
-    shapes = alt.Scale(domain=list(_FREQUENCY_SHAPES), range=list(_FREQUENCY_SHAPES.values()))
-    chart = (
-        alt.Chart(shown, width=300, height=190)
-        .mark_point(size=24, color=HEAT, opacity=0.7, filled=True)
-        .encode(
-            x=_training_images(),
-            y=alt.Y(
-                "imbalance:Q", title="location imbalance", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)
-            ),
-            shape=alt.Shape("frequency:N", legend=None, scale=shapes),
-        )
-    )
+    y = alt.Y("imbalance:Q", title="location imbalance", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5))
     means = shown.groupby("frequency", sort=False)["imbalance"].mean()
-    return figure(title, chart, "Mean: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items()))
+    words = "Mean: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items())
+    return _by_images(shown, title, y, words)
 
 
-def training(frame: pd.DataFrame, title: str, zero: bool = True, points: int = 80) -> Figure:
+def _by_images(frame: pd.DataFrame, title: str, y: alt.Y, words: str) -> Figure:
+    """A mark a category, its shape its frequency."""
+    shapes = alt.Scale(domain=list(_FREQUENCY_SHAPES), range=list(_FREQUENCY_SHAPES.values()))
+    shape = alt.Shape("frequency:N", legend=None, scale=shapes)
+    marks = alt.Chart(frame, width=300, height=190).mark_point(size=24, color=HEAT, opacity=0.7, filled=True)
+    return figure(title, marks.encode(x=_training_images(), y=y, shape=shape), words)
+
+
+def training(frame: pd.DataFrame, title: str, palette: Palette, zero: bool = True, points: int = 80) -> Figure:
     """Training curves: columns activation, iteration, value; each point the mean of its neighbours."""
     layers, words = [], []
     for activation, part in frame.dropna(subset="value").groupby("activation", sort=False):
-        colour, _, dash = STYLES.get(str(activation), OTHER)
+        style = palette[str(activation)]
         group = np.arange(len(part)) * min(points, len(part)) // max(len(part), 1)
         smooth = part.groupby(group)[["iteration", "value"]].mean().round(4)
         words.append(f"{activation} from {smooth['value'].iloc[0]:.2f} to {smooth['value'].iloc[-1]:.2f}")
         layers.append(
             alt.Chart(smooth, width=290, height=130)
-            .mark_line(color=colour, strokeDash=list(dash), strokeWidth=1.6)
+            .mark_line(**style.line(1.6))
             .encode(
                 x=alt.X("iteration:Q", title="iteration", axis=alt.Axis(tickCount=5, format="~s")),
                 y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=zero)),
@@ -278,20 +238,18 @@ def training(frame: pd.DataFrame, title: str, zero: bool = True, points: int = 8
     return figure(title, alt.layer(*layers), "; ".join(words))
 
 
-def over_training(frame: pd.DataFrame, title: str) -> Figure:
+def over_training(frame: pd.DataFrame, title: str, palette: Palette) -> Figure:
     """AP over training: columns activation, percent (of the training), value (AP x 100)."""
     layers, words = [], []
     for activation, part in frame.groupby("activation", sort=False):
-        colour, shape, dash = STYLES.get(str(activation), OTHER)
+        style = palette[str(activation)]
         ordered = part.sort_values("percent")[["percent", "value"]].round(2)
         words.append(f"{activation} " + ", ".join(f"{p.value:.1f} at {p.percent} %" for p in ordered.itertuples()))
         layers.append(
             alt.Chart(ordered, width=290, height=130)
             .mark_line(
-                color=colour,
-                strokeDash=list(dash),
-                strokeWidth=1.6,
-                point=alt.OverlayMarkDef(color=colour, shape=shape, strokeDash=[1, 0], size=36),
+                **style.line(1.6),
+                point=alt.OverlayMarkDef(color=style.colour, shape=style.shape, strokeDash=[1, 0], size=36),
             )
             .encode(
                 x=alt.X("percent:Q", title="% of the training", scale=alt.Scale(domain=[0, 100])),

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from gumbel.datasets.annotations import URL_PREFIX
 from gumbel.evaluation.predictions import Predictions, read_predictions
-from gumbel.words import ACTIVATIONS
+from gumbel.words import activation_name
 
 Rle = Mapping[str, Any]
 
@@ -156,8 +156,7 @@ def _sample(
     panels = [_panel("Ground truth", "truth", picture, truth, truth, categories, palette)]
     for activation, detections in detected.items():
         found = _best(detections, image["id"], len(truth))
-        title = ACTIVATIONS.get(activation, activation)
-        panels.append(_panel(title, activation, picture, found, truth, categories, palette))
+        panels.append(_panel(activation_name(activation), activation, picture, found, truth, categories, palette))
     return Sample(image["id"], panels, failure)
 
 

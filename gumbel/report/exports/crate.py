@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from gumbel.experiment.schema import Experiment
+from gumbel.report.page.results import Run
 
 _TYPES = {
     ".csv": "text/csv",
@@ -22,7 +23,7 @@ _TYPES = {
 _PAPER = "https://arxiv.org/abs/2207.10936"
 
 
-def crate(experiment: Experiment, files: Iterable[str], runs: Iterable[Any]) -> dict[str, Any]:
+def crate(experiment: Experiment, files: Iterable[str], runs: Iterable[Run]) -> dict[str, Any]:
     """Metadata of the folder that holds ``files``; ``runs`` are the cells' trainings."""
     names = list(files)
     trained = [run for run in runs if run.manifest]
@@ -59,7 +60,7 @@ def crate(experiment: Experiment, files: Iterable[str], runs: Iterable[Any]) -> 
     return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
 
 
-def _action(run: Any) -> dict[str, Any]:
+def _action(run: Run) -> dict[str, Any]:
     manifest = run.manifest
     return {
         "@id": f"#{run.key}",
@@ -74,7 +75,7 @@ def _action(run: Any) -> dict[str, Any]:
     }
 
 
-def _software(runs: Iterable[Any]) -> list[dict[str, Any]]:
+def _software(runs: Iterable[Run]) -> list[dict[str, Any]]:
     used = {pair for run in runs for pair in run.manifest["versions"].items() if pair[1]}
     return [
         {"@id": f"#{name}-{version}", "@type": "SoftwareApplication", "name": name, "softwareVersion": version}

@@ -10,16 +10,18 @@ import pandas as pd
 import vl_convert
 import yaml
 
+from gumbel.evaluation.metrics import SHOWN
+from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import atomic_path, write_json
 from gumbel.report.drawing.figures import Figure
 from gumbel.report.exports.crate import crate
-from gumbel.report.page import sections, tables
-from gumbel.report.page.categories import export_frame
-from gumbel.report.page.tables import MatrixRow
-from gumbel.words import METRICS, activation_name, architecture_name
-
-Context = Mapping[str, Any]
+from gumbel.report.page.content import Content
+from gumbel.report.page.results import Results
+from gumbel.report.page.sections.categories import export_frame
+from gumbel.report.page.sections.claims import Claims, claims_frame
+from gumbel.report.page.sections.matrix import Matrix, MatrixRow, matrix_frame
+from gumbel.words import activation_name, architecture_name
 
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--",
@@ -28,20 +30,21 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 _DIGITS = dict(enumerate(["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]))
 
 
-def texts(experiment: Experiment, summary: pd.DataFrame, context: Context) -> dict[str, str]:
+def texts(results: Results, content: Content) -> dict[str, str]:
     """Every export that is a text, by file name."""
+    experiment, claims, rows = results.experiment, content.claims, content.matrix.rows
     frames = {
-        "matrix.csv": tables.matrix_frame(context["matrix"]),
-        "claims.csv": tables.claims_frame(context["verdicts"]),
-        "categories.csv": export_frame(context["category_frame"]).round(4),
-        "summary.csv": summary,
+        "matrix.csv": matrix_frame(rows),
+        "claims.csv": claims_frame(claims),
+        "categories.csv": export_frame(content.categories.frame).round(4),
+        "summary.csv": results.summary,
     }
     return {name: frame.to_csv(index=False) for name, frame in frames.items()} | {
-        "results.json": _json(record(experiment, frames, context)) + "\n",
-        "tables.tex": latex_tables(experiment, context),
-        "numbers.tex": latex_macros(context["matrix"]),
-        "report.md": markdown(experiment, context),
-        "metafile.yml": metafile(experiment, context),
+        "results.json": _json(record(results, content, frames)) + "\n",
+        "tables.tex": latex_tables(experiment, claims, rows),
+        "numbers.tex": latex_macros(rows),
+        "report.md": markdown(experiment, claims, content.matrix),
+        "metafile.yml": metafile(experiment, rows),
     }
 
 
@@ -49,19 +52,19 @@ def _json(record: Any) -> str:
     return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
-def record(experiment: Experiment, frames: Mapping[str, pd.DataFrame], context: Context) -> dict[str, Any]:
+def record(results: Results, content: Content, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """All of the report's numbers; reports/results.schema.json describes it."""
     return {
         "schema": 1,
-        "experiment": experiment.model_dump(mode="json"),
-        "verdicts": dict(context["counts"]),
+        "experiment": results.experiment.model_dump(mode="json"),
+        "verdicts": content.matrix.counts,
         "claims": _records(frames["claims.csv"]),
         "matrix": _records(frames["matrix.csv"]),
         "categories": json.loads(frames["categories.csv"].to_json(orient="split", index=False)),
-        "deviations": context["deviations"],
+        "deviations": content.deviations.records,
         "cells": [
             {"cell": run.key, "state": run.state, "reason": run.reason, "manifest": run.manifest}
-            for run in context["runs"]
+            for run in results.runs
         ],
     }
 
@@ -81,25 +84,25 @@ def latex(text: Any) -> str:
     return "".join(shown if ord(max(shown)) < 256 else "?" for shown in known)
 
 
-def latex_tables(experiment: Experiment, context: Context) -> str:
+def latex_tables(experiment: Experiment, claims: Claims, rows: Iterable[MatrixRow]) -> str:
     """The matrix and the claims as booktabs tables: ``\\usepackage{booktabs}``, then ``\\input``."""
-    headings = ["Model", "Activation", *METRICS.values()]
+    headings = ["Model", "Activation", *SHOWN.values()]
     body = [
-        [row.model, row.name, *(row.figures[figure].shown for figure in METRICS)]
+        [row.model, row.name, *(row.figures[figure].shown for figure in SHOWN)]
         if row.figures[("segm", "AP")].value is not None
-        else [row.model, row.name, *([row.state] + [""] * (len(METRICS) - 1))]
-        for row in context["matrix"]
+        else [row.model, row.name, *([row.state] + [""] * (len(SHOWN) - 1))]
+        for row in rows
     ]
     caption = f"AP × 100 on {experiment.splits[0]}, experiment {experiment.name}."
-    matrix = _booktabs(headings, body, "llr" + "r" * (len(METRICS) - 1), caption, "matrix")
-    verdicts = _claims(context)
+    results = _booktabs(headings, body, "llr" + "r" * (len(SHOWN) - 1), caption, "matrix")
+    verdicts = _claims(claims)
     for row, above in zip(verdicts[:0:-1], verdicts[-2::-1], strict=True):  # a statement once, above its decisions
         row[0] = "" if row[0] == above[0] else row[0]
-    claims = _booktabs(["Claim", "Model", "Evidence", "Verdict"], verdicts, "p{4cm}lp{3.9cm}l", "Claims.", "claims")
-    return f"% requires \\usepackage{{booktabs}}\n{matrix}\n{claims}"
+    decided = _booktabs(["Claim", "Model", "Evidence", "Verdict"], verdicts, "p{4cm}lp{3.9cm}l", "Claims.", "claims")
+    return f"% requires \\usepackage{{booktabs}}\n{results}\n{decided}"
 
 
-def _claims(context: Context) -> list[list[str]]:
+def _claims(claims: Claims) -> list[list[str]]:
     """Statement, model, evidence with its interval, and verdict of every decision."""
     return [
         [
@@ -108,7 +111,7 @@ def _claims(context: Context) -> list[list[str]]:
             f"{v.evidence} ({v.bounds})" if v.bounds else v.evidence,
             v.outcome.replace("_", " "),
         ]
-        for v in context["verdicts"]
+        for v in claims.verdicts
     ]
 
 
@@ -145,7 +148,7 @@ def latex_macros(rows: Iterable[MatrixRow]) -> str:
     lines = ["% AP x 100 with one decimal"]
     for row in rows:
         scoring = [] if row.scoring == "matched" else [row.scoring]
-        for figure, heading in METRICS.items():
+        for figure, heading in SHOWN.items():
             name = macro(row.architecture, row.activation, *scoring, heading)
             for suffix, number in (("", row.figures[figure]), ("Paper", row.paper[figure])):
                 if number.value is not None:
@@ -153,9 +156,9 @@ def latex_macros(rows: Iterable[MatrixRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(experiment: Experiment, context: Context) -> str:
+def markdown(experiment: Experiment, claims: Claims, results: Matrix) -> str:
     """The answer, the claims and the matrix as Markdown."""
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in context["counts"].items())
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in results.counts.items())
     kind = "follows the paper’s recipe" if experiment.reproduction else "is no reproduction of the paper"
     rows = [
         [
@@ -163,7 +166,7 @@ def markdown(experiment: Experiment, context: Context) -> str:
             row.name,
             *(f"{n.shown} {f'({n.bounds})' if n.bounds else ''}".strip() for n in row.figures.values()),
         ]
-        for row in context["matrix"]
+        for row in results.rows
     ]
     return "\n".join(
         [
@@ -173,11 +176,11 @@ def markdown(experiment: Experiment, context: Context) -> str:
             "",
             "## Claims; in brackets 95 % intervals of differences",
             "",
-            *_pipes(["Claim", "Model", "Evidence", "Verdict"], _claims(context)),
+            *_pipes(["Claim", "Model", "Evidence", "Verdict"], _claims(claims)),
             "",
             f"## Matrix, AP × 100 on {experiment.splits[0]}; in brackets 95 % intervals",
             "",
-            *_pipes(["Model", "Activation", *METRICS.values()], rows),
+            *_pipes(["Model", "Activation", *SHOWN.values()], rows),
             "",
         ]
     )
@@ -194,19 +197,19 @@ def _cell(text: Any) -> str:
     return " ".join(escaped.split())
 
 
-def metafile(experiment: Experiment, context: Context) -> str:
+def metafile(experiment: Experiment, rows: Iterable[MatrixRow]) -> str:
     """Results in OpenMMLab's model-index format (https://github.com/paperswithcode/model-index)."""
-    dataset = "LVIS v1" if experiment.dataset == "lvis_v1" else f"{experiment.dataset} (generated)"
+    dataset = matrix.data(experiment).label
     models = []
-    for row in context["matrix"]:
+    for row in rows:
         metrics = {
-            heading: round(100 * row.figures[figure].value, 2)
-            for figure, heading in METRICS.items()
-            if row.figures[figure].value is not None
+            heading: round(100 * value, 2)
+            for figure, heading in SHOWN.items()
+            if (value := row.figures[figure].value) is not None
         }
         if not metrics:
             continue
-        folder = f"results/{experiment.name}/{row.architecture}/{row.activation}/seed{experiment.seeds[0]}"
+        files = matrix.Cell(row.architecture, row.activation, experiment.seeds[0]).paths(experiment)
         segm = {f"mask {key}": value for key, value in metrics.items() if not key.startswith("box")}
         box = {key: value for key, value in metrics.items() if key.startswith("box")}
         tasks = {"Instance Segmentation": segm, "Object Detection": box}
@@ -215,8 +218,8 @@ def metafile(experiment: Experiment, context: Context) -> str:
             {
                 "Name": f"{row.architecture}_{row.activation}{scoring}_{experiment.name}",
                 "In Collection": "Gumbel",
-                "Config": f"{folder}/config.py",
-                "Weights": f"{folder}/train/checkpoint.pth",
+                "Config": str(files.config),
+                "Weights": str(files.checkpoint),
                 "Metadata": {"Training Data": dataset, "Seeds": row.seeds, "Training Seconds": row.seconds},
                 "Results": [
                     {"Task": task, "Dataset": f"{dataset} {experiment.splits[0]}", "Metrics": values}
@@ -236,38 +239,25 @@ def metafile(experiment: Experiment, context: Context) -> str:
     return yaml.safe_dump({"Collections": [collection], "Models": models}, sort_keys=False)
 
 
-def named_figures(context: Context) -> dict[str, Figure]:
+def named_figures(content: Content) -> dict[str, Figure]:
     """Every figure of the page by the name of its file."""
-    groups: dict[str, list[Figure]] = {"results": [figure for _, pair in context["poster"] for figure in pair]}
-    groups |= {f"norms {name}": drawn for name, drawn in context["norms"].items()}
-    if context["distribution"]:
-        groups |= {"distribution": context["distribution"]["maps"] + context["distribution"]["scatters"]}
-    groups |= {"activation": context["curves"]}
-    groups |= {f"training {name}": drawn for name, drawn in context["training"].items()}
-    groups |= {f"{name} over training": drawn for name, drawn in context["over_training"].items()}
-    groups |= {f"detections {name}": drawn for name, drawn in context["detections"].items()}
     named: dict[str, Figure] = {}
-    for group, drawn in groups.items():
-        for figure in drawn:
-            name = re.sub(r"[^a-z0-9]+", "-", f"{group} {figure.title}".lower()).strip("-")
-            while name in named:
-                name += "-paper"
-            named[name] = figure
+    for section in content:
+        for group, drawn in section.figures.items():
+            for figure in drawn:
+                name = re.sub(r"[^a-z0-9]+", "-", f"{group} {figure.title}".lower()).strip("-")
+                while name in named:
+                    name += "-paper"
+                named[name] = figure
     return named
 
 
-def write(
-    folder: Path,
-    contents: Mapping[str, str],
-    drawn: Mapping[str, Figure],
-    experiment: Experiment,
-    context: Context,
-) -> None:
-    """Write the exports into ``folder``, with the RO-Crate that describes them."""
+def write(folder: Path, contents: Mapping[str, str], drawn: Mapping[str, Figure], results: Results) -> None:
+    """Write the exports into ``folder``, with the RO-Crate that describes them; what else lies there is removed."""
     for name, text in contents.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text)
-    norms = [sections.stacked(experiment, a, "weight_norms").assign(architecture=a) for a in experiment.architectures]
+    norms = [results.stacked(a, "weight_norms").assign(architecture=a) for a in results.experiment.architectures]
     with atomic_path(folder / "weight_norms.csv") as temporary:
         pd.concat(norms, ignore_index=True).to_csv(temporary, index=False)
     for name, figure in drawn.items():
@@ -276,4 +266,8 @@ def write(
         with atomic_path(folder / "figures" / f"{name}.pdf") as temporary:
             temporary.write_bytes(vl_convert.svg_to_pdf(figure.drawing))
     files = [*contents, "weight_norms.csv", *(f"figures/{name}.{kind}" for name in drawn for kind in ("svg", "pdf"))]
-    write_json(folder / "ro-crate-metadata.json", crate(experiment, files, context["runs"]))
+    described = folder / "ro-crate-metadata.json"
+    write_json(described, crate(results.experiment, files, results.runs))
+    for path in folder.rglob("*"):
+        if path.is_file() and path != described and str(path.relative_to(folder)) not in files:
+            path.unlink()

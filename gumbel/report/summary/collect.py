@@ -14,7 +14,7 @@ from gumbel.analysis import object_distribution
 from gumbel.analysis.weight_norms import norm_statistics
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
-from gumbel.jobs import status
+from gumbel.jobs import manifest, status
 from gumbel.monitor.progress import cell_failure
 from gumbel.paths import CONFIGS, CellPaths, ExperimentPaths
 from gumbel.report.summary import intervals
@@ -40,6 +40,9 @@ COLUMNS = {
     "high": "float64",
     "text": "string",
 }
+
+#: Numbers of a manifest that are rows.
+NUMBERS = ("seconds", "iterations", "batch_size", "learning_rate", "parameters", "peak_memory_bytes", "world_size")
 
 State = Literal["done", "missing", "failed"]
 Row = dict[str, Any]
@@ -166,24 +169,15 @@ def _norm_rows(path: Path) -> Iterator[Row]:
 
 
 def _manifest_rows(path: Path) -> Iterator[Row]:
-    if path.exists():
-        record = json.loads(path.read_text())
-        for metric in (
-            "seconds",
-            "iterations",
-            "batch_size",
-            "learning_rate",
-            "parameters",
-            "peak_memory_bytes",
-            "world_size",
-        ):
-            if record.get(metric) is not None:
-                yield {"source": "manifest", "metric": metric, "value": record[metric]}
-        if origin := record.get("converted_from"):
-            yield {"source": "manifest", "metric": "converted_from", "text": origin["path"]}
-        for metric in ("host", "started", "finished", "config_sha256", "commit", "device"):
-            if record.get(metric) is not None:
-                yield {"source": "manifest", "metric": metric, "text": record[metric]}
+    record = manifest.read(path)
+    for metric in NUMBERS:
+        if record.get(metric) is not None:
+            yield {"source": "manifest", "metric": metric, "value": record[metric]}
+    if origin := record.get("converted_from"):
+        yield {"source": "manifest", "metric": "converted_from", "text": origin["path"]}
+    for metric in ("host", "started", "finished", "config_sha256", "commit", "device"):
+        if record.get(metric) is not None:
+            yield {"source": "manifest", "metric": metric, "text": record[metric]}
 
 
 def _distribution_rows(path: Path) -> Iterator[Row]:

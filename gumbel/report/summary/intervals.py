@@ -10,13 +10,13 @@ from zipfile import BadZipFile
 
 from gumbel.evaluation import bootstrap
 from gumbel.evaluation.bootstrap import Resamples
+from gumbel.evaluation.metrics import SHOWN as METRICS
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CellPaths
-from gumbel.words import METRICS
 
-#: The side of a comparison: activation and scoring.
-Side = tuple[str, str]
+#: An activation under a scoring.
+Scored = tuple[str, str]
 
 
 def bounds(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
@@ -67,11 +67,11 @@ def paired_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
                 yield from _paired_row(architecture, of, against, sides, figure)
 
 
-def _sides(experiment: Experiment) -> list[Side]:
+def _sides(experiment: Experiment) -> list[Scored]:
     return [(name, scoring) for name in experiment.activations for scoring in matrix.scorings(experiment, name)]
 
 
-def _load(experiment: Experiment, architecture: str, side: Side, root: Path) -> dict[int, dict[str, Resamples]]:
+def _load(experiment: Experiment, architecture: str, side: Scored, root: Path) -> dict[int, dict[str, Resamples]]:
     """Resamples of an activation by seed; seeds without, or with a damaged file (the cell says so), are left out."""
     activation, scoring = side
     found = {}
@@ -85,9 +85,9 @@ def _load(experiment: Experiment, architecture: str, side: Side, root: Path) -> 
 
 def _paired_row(
     architecture: str,
-    of: Side,
-    against: Side,
-    sides: dict[Side, dict[int, dict[str, Resamples]]],
+    of: Scored,
+    against: Scored,
+    sides: dict[Scored, dict[int, dict[str, Resamples]]],
     figure: tuple[str, str],
 ) -> Iterator[dict[str, Any]]:
     iou_type, metric = figure

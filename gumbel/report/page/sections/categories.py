@@ -1,5 +1,6 @@
 """The table of all categories: AP and weight norm per activation, of every architecture."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,47 @@ import pandas as pd
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CellPaths
-from gumbel.words import FREQUENCIES, architecture_name, fixed
+from gumbel.report.page.results import Results, Section
+from gumbel.words import FREQUENCIES, activation_name, architecture_name, fixed
 
 KEYS = ["category_id", "name", "frequency", "image_count"]
+
+
+@dataclass(frozen=True)
+class Categories(Section):
+    """Fixed columns of every category, and printed values per architecture in the same order; empty before evaluation.
+
+    Values are the APs x 100 of the activations, the difference of the two ``compared``, and the norms. ``extremes``
+    are the categories with the largest differences, after "gain" or "lose". ``frame``: as :func:`category_frame`.
+    """
+
+    rows: list[dict[str, Any]]
+    values: dict[str, list[list[str]]]
+    compared: list[str]
+    extremes: list[tuple[str, list[dict[str, Any]]]]
+    frame: pd.DataFrame
+
+    name = "categories"
+    title = "Categories"
+    groups = tuple(FREQUENCIES.values())
+
+    @property
+    def models(self) -> dict[str, str]:
+        return {architecture: architecture_name(architecture) for architecture in self.values}
+
+
+def make(results: Results) -> Categories:
+    frame, pair = category_frame(results.experiment), results.compared
+    names = [activation_name(name) for name in pair or ()]
+    if frame.empty:
+        return Categories([], {}, names, [], frame)
+    fixed = frame[KEYS].drop_duplicates().sort_values("category_id")
+    rows: list[Any] = [row | {"group": FREQUENCIES[row["frequency"]]} for row in fixed.to_dict("records")]
+    values = {
+        str(architecture): _values(part, fixed["category_id"], results.experiment.activations, pair)
+        for architecture, part in frame.groupby("architecture", sort=False)
+    }
+    return Categories(rows, values, names, winners_and_losers(frame, pair), frame)
 
 
 def category_frame(experiment: Experiment) -> pd.DataFrame:
@@ -39,39 +78,16 @@ def _of_cell(paths: CellPaths, split: str) -> pd.DataFrame:
     return table.merge(last[["category_id", "norm"]], on="category_id", how="left")
 
 
-def compared(experiment: Experiment) -> tuple[str, str] | None:
-    """The activation whose difference is shown, and the one that it is subtracted from."""
-    names = experiment.activations
-    if len(names) < 2:
-        return None
-    of = "gumbel" if "gumbel" in names else names[-1]
-    against = "softmax" if "softmax" in names and of != "softmax" else next(name for name in names if name != of)
-    return of, against
-
-
-def category_view(frame: pd.DataFrame, experiment: Experiment) -> dict[str, Any]:
-    """What the page shows: fixed columns of every category, and printed values per architecture in the same order.
-
-    Values are the APs x 100 of the activations, their difference, and the norms; empty without any evaluation.
-    """
-    if frame.empty:
-        return {}
-    fixed = frame[KEYS].drop_duplicates().sort_values("category_id")
-    names, pair = experiment.activations, compared(experiment)
-    values = {}
-    for architecture, part in frame.groupby("architecture", sort=False):
-        wide = _wide(part, ["category_id"], ["activation"]).reindex(index=fixed["category_id"])
-        columns = [_printed(100 * _column(wide, "AP", name), ".1f") for name in names]
-        if pair:
-            difference = 100 * (_column(wide, "AP", pair[0]) - _column(wide, "AP", pair[1]))
-            columns.append(_printed(difference, "+.1f"))
-        columns += [_printed(_column(wide, "norm", name), ".2f") for name in names]
-        values[str(architecture)] = [list(row) for row in zip(*columns, strict=True)]
-    return {
-        "rows": [row | {"group": FREQUENCIES[row["frequency"]]} for row in fixed.to_dict("records")],
-        "values": values,
-        "models": {architecture: architecture_name(architecture) for architecture in values},
-    }
+def _values(
+    part: pd.DataFrame, categories: pd.Series, names: list[str], pair: tuple[str, str] | None
+) -> list[list[str]]:
+    wide = _wide(part, ["category_id"], ["activation"]).reindex(index=categories)
+    columns = [_printed(100 * _column(wide, "AP", name), ".1f") for name in names]
+    if pair:
+        difference = 100 * (_column(wide, "AP", pair[0]) - _column(wide, "AP", pair[1]))
+        columns.append(_printed(difference, "+.1f"))
+    columns += [_printed(_column(wide, "norm", name), ".2f") for name in names]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _wide(frame: pd.DataFrame, rows: list[str], columns: list[str]) -> Any:
@@ -87,10 +103,11 @@ def _printed(values: pd.Series, form: str) -> list[str]:
     return [fixed(value, form) for value in values.tolist()]
 
 
-def winners_and_losers(frame: pd.DataFrame, experiment: Experiment, number: int = 8) -> list[tuple[str, list[Any]]]:
+def winners_and_losers(
+    frame: pd.DataFrame, pair: tuple[str, str] | None, number: int = 8
+) -> list[tuple[str, list[dict[str, Any]]]]:
     """Categories whose AP differs most between the two compared activations, means over the architectures with both."""
-    pair = compared(experiment)
-    if pair is None or frame.empty:
+    if pair is None:
         return []
     wide = frame.pivot_table(index=[*KEYS, "architecture"], columns="activation", values="AP")
     if not set(pair) <= set(wide.columns):

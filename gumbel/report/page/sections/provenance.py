@@ -1,5 +1,6 @@
 """What the trainings ran with and cost."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,12 +8,42 @@ from typing import Any
 
 import yaml
 
-from gumbel.paths import CONFIGS
-
-RECIPE = CONFIGS / "paper" / "recipe.yaml"
+from gumbel.jobs.manifest import read
+from gumbel.paths import ExperimentPaths
+from gumbel.report.page.results import RECIPE, Results, Run, Section
 
 #: Facts of a training's manifest that are shown, and their labels; packages and data are shown beside them.
 FACTS = {"commit": "Commit", "host": "Host", "processor": "Processor", "gpu": "GPU", "python": "Python"}
+
+
+@dataclass(frozen=True)
+class Provenance(Section):
+    """Every run, and all of them together; ``warm_up`` are the seconds of warm starts, if the experiment has any."""
+
+    runs: list[Run]
+    seconds: float
+    warm_up: float | None
+    estimates: list["Estimate"]
+    facts: list[tuple[str, list[tuple[str, int]]]]
+
+    name = "provenance"
+    title = "Provenance"
+
+    @staticmethod
+    def record(run: Run) -> str:
+        """The manifest as it is shown."""
+        return json.dumps(run.manifest, indent=1)
+
+
+def make(results: Results) -> Provenance:
+    experiment, manifests = results.experiment, results.manifests
+    warm_up = None
+    if experiment.warm_start:
+        paths = ExperimentPaths(experiment.name)
+        records = [read(paths.warm_start(name).manifest) for name in experiment.architectures]
+        warm_up = sum(record.get("seconds", 0.0) for record in records)
+    seconds = sum(record.get("seconds", 0.0) for record in manifests)
+    return Provenance(results.runs, seconds, warm_up, estimates(manifests), facts(manifests))
 
 
 def facts(manifests: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, int]]]]:

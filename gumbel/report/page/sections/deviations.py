@@ -2,24 +2,51 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
 
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import ExperimentPaths
-from gumbel.report.page.provenance import RECIPE
+from gumbel.report.page.results import RECIPE, Results, Section
 from gumbel.words import activation_name, architecture_name
 
 
-def deviations(experiment: Experiment, manifests: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Where the experiment differs from the released recipe: label, value in both, cells, reason.
+@dataclass(frozen=True)
+class Deviation:
+    """A setting, its value in both, the cells that differ, and why."""
 
-    First what the cells' resolved configurations do otherwise, as the stage `configs` recorded it; then what only
-    runs tell, once there are any.
+    label: str
+    paper: str
+    ours: str
+    cells: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Deviations(Section):
+    """First what the cells' configurations do otherwise; then what only runs tell, once there are any."""
+
+    rows: list[Deviation]
+
+    name = "deviations"
+    title = "Deviations"
+
+    @property
+    def records(self) -> list[dict[str, str]]:
+        return [asdict(row) for row in self.rows]
+
+
+def make(results: Results) -> Deviations:
+    return Deviations(deviations(results.experiment, results.manifests))
+
+
+def deviations(experiment: Experiment, manifests: Iterable[Mapping[str, Any]]) -> list[Deviation]:
+    """Where the experiment differs from the released recipe, as the configurations recorded it and runs tell.
 
     Raises:
-        FileNotFoundError: the stage has not run.
+        FileNotFoundError: the stage `configs` has not run.
     """
     path = ExperimentPaths(experiment.name).recipe
     if not path.exists():
@@ -30,7 +57,7 @@ def deviations(experiment: Experiment, manifests: Iterable[Mapping[str, Any]]) -
         row = (each["label"], *values, each["reason"] or "no reason is named")
         cells.setdefault(row, []).append((each["architecture"], each["activation"]))
     found = [
-        {"label": label, "paper": paper, "ours": ours, "cells": _cells_in_words(experiment, where), "reason": reason}
+        Deviation(label, paper, ours, _cells_in_words(experiment, where), reason)
         for (label, paper, ours, reason), where in cells.items()
     ]
     return [*found, *_run_deviations(experiment, list(manifests))]
@@ -47,20 +74,20 @@ def _cells_in_words(experiment: Experiment, cells: list[tuple[str, str]]) -> str
     return ": ".join(", ".join(names) for names in (models, columns) if names) or "all"
 
 
-def _run_deviations(experiment: Experiment, manifests: list[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+def _run_deviations(experiment: Experiment, manifests: list[Mapping[str, Any]]) -> Iterator[Deviation]:
     for setting in yaml.safe_load(RECIPE.read_text())["runs"]:
         where, *path = setting["key"].split(".")
         records = [experiment] if where == "experiment" else manifests
         values = [value for record in records if (value := _follow(record, path)) is not None]
         differing = [value for value in values if not _same(value, setting["paper"])]
         if differing:
-            yield {
-                "label": setting["label"],
-                "paper": str(setting.get("words", _words(setting["paper"]))),
-                "ours": ", ".join(dict.fromkeys(map(_words, differing))),
-                "cells": "all" if len(differing) == len(values) else f"{len(differing)} of {len(values)} runs",
-                "reason": setting["reason"],
-            }
+            yield Deviation(
+                setting["label"],
+                str(setting.get("words", _words(setting["paper"]))),
+                ", ".join(dict.fromkeys(map(_words, differing))),
+                "all" if len(differing) == len(values) else f"{len(differing)} of {len(values)} runs",
+                setting["reason"],
+            )
 
 
 def _follow(record: Any, path: Iterable[str]) -> Any:

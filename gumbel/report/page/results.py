@@ -1,0 +1,195 @@
+"""What every section of the page is made from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gumbel.experiment import matrix
+from gumbel.experiment.schema import Experiment
+from gumbel.jobs import manifest
+from gumbel.paths import CONFIGS, REPOSITORY, CellPaths, ExperimentPaths
+from gumbel.report.drawing.figures import Figure
+from gumbel.report.drawing.styles import Palette
+from gumbel.report.summary.collect import RESULTS
+from gumbel.report.verdicts.claims import Claim, Verdict, decide, load_claims
+from gumbel.report.verdicts.claims import Figure as Published
+from gumbel.report.verdicts.rules.difference import compared
+from gumbel.words import activation_name, architecture_name
+
+RECIPE = CONFIGS / "paper" / "recipe.yaml"
+
+#: Figures by the name of their group.
+Figures = dict[str, list[Figure]]
+
+
+class Section:
+    """A part of the page, shown by the template ``sections/<name>.html.j2`` and linked by ``title`` in the contents."""
+
+    name: str
+    title: str
+
+    @property
+    def figures(self) -> Figures:
+        """Its figures, to be kept as files."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training and its record; the record is empty where none was written."""
+
+    architecture: str
+    name: str
+    state: str
+    reason: str | None
+    manifest: dict[str, Any]
+    config: str | None
+    key: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that the page's numbers are read from; what differs between cells in angle brackets."""
+
+    summary: Path
+    metrics: Path
+    intervals: Path
+    categories: Path
+    errors: Path
+    predictions: Path
+    norms: Path
+    history: Path
+    manifest: Path
+    distribution: Path
+    annotations: Path
+    paper: Path
+    recipe: Path
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment and its summary, and what follows from them."""
+
+    experiment: Experiment
+    summary: pd.DataFrame
+
+    @cached_property
+    def claims(self) -> list[Claim]:
+        return load_claims()
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        return decide(self.summary, self.claims, self.experiment)
+
+    @cached_property
+    def compared(self) -> tuple[str, str] | None:
+        """The activation whose differences are shown, and the one that it is subtracted from."""
+        return compared(self.claims, self.experiment)
+
+    @cached_property
+    def palette(self) -> Palette:
+        return Palette(self.experiment.activations)
+
+    @property
+    def activations(self) -> dict[str, str]:
+        """Names by key, in the order of the experiment."""
+        return {name: activation_name(name) for name in self.experiment.activations}
+
+    @property
+    def split(self) -> str:
+        """The split that decides."""
+        return self.experiment.splits[0]
+
+    @property
+    def several_seeds(self) -> bool:
+        return len(self.experiment.seeds) > 1
+
+    @property
+    def first_seed(self) -> str:
+        """What is said of figures that show one training of several."""
+        return f" Seed {self.experiment.seeds[0]}." if self.several_seeds else ""
+
+    @cached_property
+    def intervals(self) -> bool:
+        """Whether differences have intervals."""
+        return bool((self.summary["source"] == "paired").any())
+
+    @cached_property
+    def published(self) -> dict[Published, tuple[float, str]]:
+        """The paper's figures, each with where it comes from."""
+        paper = self.summary[self.summary["source"] == "paper"]
+        keys = ["architecture", "activation", "scoring", "iou_type", "metric"]
+        return {tuple(key): (value, text) for *key, value, text in paper[[*keys, "value", "text"]].to_numpy()}
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The training of every cell."""
+        rows = self.summary[self.summary["source"] == "cell"].set_index(["architecture", "activation", "seed"])
+        states: dict[Any, Any] = rows[["state", "text"]].to_dict("index")
+        return [self._run(cell, **states[cell.architecture, cell.activation, cell.seed]) for cell in self.cells]
+
+    def _run(self, cell: matrix.Cell, state: str, text: str | None) -> Run:
+        name = f"{architecture_name(cell.architecture)} {activation_name(cell.activation)}, seed {cell.seed}"
+        reason = None if pd.isna(text) else str(text)
+        paths = cell.paths(self.experiment)
+        config = paths.config.read_text() if paths.config.exists() else None
+        record = manifest.read(paths.manifest)
+        return Run(cell.architecture, name, str(state), reason, record, config, str(cell).replace("/", "-"))
+
+    @property
+    def cells(self) -> list[matrix.Cell]:
+        return matrix.cells(self.experiment)
+
+    @cached_property
+    def manifests(self) -> list[dict[str, Any]]:
+        """Of the cells that have one."""
+        return [run.manifest for run in self.runs if run.manifest]
+
+    @cached_property
+    def undone(self) -> list[str]:
+        """The cells that are missing or failed by name; a model alone where all of its cells are."""
+        names: list[str] = []
+        for architecture in self.experiment.architectures:
+            own = [run for run in self.runs if run.architecture == architecture]
+            undone = [run.name for run in own if run.state != "done"]
+            names += [architecture_name(architecture)] if len(undone) == len(own) else undone
+        return names
+
+    @property
+    def sources(self) -> Sources:
+        split, paths, scoring = self.split, ExperimentPaths(self.experiment.name), "<scoring>"
+        cell = CellPaths(paths.root / "<architecture>" / "<activation>" / "seed<k>")
+        return Sources(
+            summary=paths.summary,
+            metrics=cell.metrics(split, scoring),
+            intervals=cell.bootstrap(split, scoring),
+            categories=cell.per_category(split, "matched"),
+            errors=cell.errors(split, "matched"),
+            predictions=cell.predictions(split, "matched"),
+            norms=cell.weight_norms,
+            history=cell.history,
+            manifest=cell.manifest,
+            distribution=paths.object_distribution,
+            annotations=matrix.data(self.experiment).annotations(split),
+            paper=RESULTS.relative_to(REPOSITORY),
+            recipe=RECIPE.relative_to(REPOSITORY),
+        )
+
+    def first_cells(self, architecture: str) -> Iterator[tuple[str, CellPaths]]:
+        """The activations, each with the files of an architecture's first training."""
+        for activation in self.experiment.activations:
+            yield activation, matrix.Cell(architecture, activation, self.experiment.seeds[0]).paths(self.experiment)
+
+    def stacked(self, architecture: str, table: str) -> pd.DataFrame:
+        """A table of every cell of an architecture that has written it, with its activation; the first seed's."""
+        parts = []
+        for activation, paths in self.first_cells(architecture):
+            path = getattr(paths, table)
+            # Without rows where the weights come from elsewhere: there is no history
+            if path.exists() and len(part := pd.read_parquet(path)):
+                parts.append(part.assign(activation=activation))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -1,0 +1,64 @@
+"""The claims and their verdicts."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gumbel.report.page.results import Results, Section
+from gumbel.report.verdicts.claims import Claim, Verdict
+from gumbel.words import SIMULATED
+
+
+@dataclass(frozen=True)
+class Line:
+    """A verdict, what the paper reports for it, and the id on the page of what it is decided on."""
+
+    verdict: Verdict
+    paper: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Claims(Section):
+    """Every claim with its verdicts."""
+
+    decisions: list[tuple[Claim, list[Line]]]
+    coverage: str
+
+    name = "claims"
+    title = "Claims"
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [line.verdict for _, lines in self.decisions for line in lines]
+
+
+def make(results: Results) -> Claims:
+    norms = results.summary[results.summary["source"] == "weight_norms"]["architecture"].unique()
+    ids = {f"row-{name}" for name in results.experiment.architectures} | {f"norms-{name}" for name in norms}
+    paper = {figure: value for figure, (value, _) in results.published.items()}
+    decisions: dict[str, tuple[Claim, list[Line]]] = {}
+    for verdict in results.verdicts:
+        claim, architecture = verdict.claim, verdict.architecture
+        line = Line(verdict, claim.published(architecture or "", paper), claim.anchor(architecture, ids))
+        decisions.setdefault(claim.id, (claim, []))[1].append(line)
+    return Claims(list(decisions.values()), SIMULATED["differences" if results.several_seeds else "difference"])
+
+
+def claims_frame(claims: Claims) -> pd.DataFrame:
+    """Verdicts as a table: one row a claim and architecture."""
+    return pd.DataFrame(
+        {
+            "claim": v.claim.id,
+            "architecture": v.architecture,
+            "statement": v.claim.statement,
+            "verdict": v.outcome,
+            "value": v.value,
+            "low": v.interval and v.interval[0],
+            "high": v.interval and v.interval[1],
+            "threshold": v.claim.threshold.value,
+            "unit": v.claim.threshold.unit,
+            "evidence": v.evidence,
+        }
+        for v in claims.verdicts
+    )

@@ -1,0 +1,219 @@
+"""The matrix of results."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from gumbel.evaluation.metrics import SHOWN
+from gumbel.experiment import matrix
+from gumbel.report.page.results import Results, Section
+from gumbel.report.verdicts.claims import Verdict
+from gumbel.words import SIMULATED, VERDICTS, activation_name, architecture_name, detector_name, percent
+
+
+@dataclass(frozen=True)
+class Number:
+    """A figure in [0, 1] with where it comes from; ``best`` among the activations of its model."""
+
+    value: float | None
+    origin: str
+    best: bool = False
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def shown(self) -> str:
+        return percent(self.value)
+
+    @property
+    def bounds(self) -> str:
+        """The interval as ``15.1–17.9``; empty without one."""
+        return "" if self.interval is None else "–".join(percent(bound) for bound in self.interval)
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """A model's activation under one scoring; ``hours`` are of devices: a training on 8 counts eightfold."""
+
+    architecture: str
+    activation: str
+    scoring: str
+    state: str
+    reason: str
+    seeds: int
+    figures: dict[tuple[str, str], Number]
+    paper: dict[tuple[str, str], Number]
+    other_splits: dict[str, tuple[Number, Number]]
+    verdicts: list[Verdict]
+    hours: float | None = None
+    seconds: float | None = None
+    device: str = "an unknown device"
+
+    @property
+    def name(self) -> str:
+        return activation_name(self.activation, self.scoring)
+
+    @property
+    def model(self) -> str:
+        return architecture_name(self.architecture)
+
+    @property
+    def detector(self) -> str:
+        return detector_name(self.architecture)
+
+
+@dataclass(frozen=True)
+class Matrix(Section):
+    """A row per architecture, activation and scoring, in the order of the configuration; seeds are averaged."""
+
+    rows: list[MatrixRow]
+    counts: dict[str, int]
+    hours_of: str
+    released: str
+    note: str
+    coverage: str
+
+    name = "matrix"
+    title = "Matrix"
+    metrics = SHOWN
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(row.model for row in self.rows))
+
+    @property
+    def in_the_paper(self) -> list[MatrixRow]:
+        return [row for row in self.rows if any(number.value is not None for number in row.paper.values())]
+
+
+def make(results: Results) -> Matrix:
+    experiment, lookup = results.experiment, _Figures(results)
+    rows = []
+    for architecture in experiment.architectures:
+        block = [
+            _row(lookup, results, architecture, activation, scoring)
+            for activation in experiment.activations
+            for scoring in matrix.scorings(experiment, activation)
+        ]
+        rows += _mark_best(block)
+    counts: Counter[str] = Counter(verdict.outcome for verdict in results.verdicts)
+    released = [name for name in experiment.released_scoring if name in experiment.activations]
+    return Matrix(
+        rows,
+        {outcome: counts[outcome] for outcome in VERDICTS},
+        "GPU" if any(str(record.get("device")).startswith("cuda") for record in results.manifests) else "CPU",
+        " or ".join(released),
+        matrix.data(experiment).note,
+        SIMULATED["mean" if results.several_seeds else "single"],
+    )
+
+
+class _Figures:
+    """Figures of a summary by what they belong to."""
+
+    def __init__(self, results: Results):
+        summary = results.summary
+        self.cells = summary[summary["source"] == "cell"].set_index(["architecture", "activation"]).sort_index()
+        scored = summary[(summary["source"] == "evaluation") & summary["value"].notna()]
+        keys = ["split", "architecture", "activation", "scoring", "iou_type", "metric"]
+        self.ours = scored.groupby(keys)["value"].agg(["mean", "count", "min", "max"]).to_dict("index")
+        means = summary[summary["source"] == "mean"].dropna(subset=["low", "high"])
+        self.bounds = means.set_index(keys)[["low", "high"]].apply(tuple, axis=1).to_dict()
+        self.trained = _trained(summary[summary["source"] == "manifest"])
+        self.paper = results.published
+
+    def number(self, split: str, *key: str) -> Number:
+        found = self.ours.get((split, *key))
+        if found is None:
+            return Number(None, "not measured")
+        spread = (
+            "n=1" if found["count"] == 1 else f"n={found['count']}, {percent(found['min'])} to {percent(found['max'])}"
+        )
+        return Number(found["mean"], f"{split}, {spread}", interval=self.bounds.get((split, *key)))
+
+
+def _trained(recorded: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """Training time over all seeds, by architecture and activation: seconds, hours of devices, and the devices."""
+    runs: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+    row: Any
+    for row in recorded.itertuples():
+        run = runs.setdefault((row.architecture, row.activation), {}).setdefault(row.seed, {})
+        run[row.metric] = row.text if pd.isna(row.value) else row.value
+    # Weights that were trained elsewhere have no time
+    timed = {key: [run for run in seeds.values() if "seconds" in run] for key, seeds in runs.items()}
+    return {key: _time(trainings) for key, trainings in timed.items() if trainings}
+
+
+def _time(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    timed = [(run["seconds"], int(run.get("world_size", 1)), run.get("device", "an unknown device")) for run in runs]
+    return {
+        "hours": sum(seconds * devices / 3600 for seconds, devices, _ in timed),
+        "seconds": sum(seconds for seconds, *_ in timed),
+        "device": ", ".join({f"{number} × {device.partition(':')[0]}": None for _, number, device in timed}),
+    }
+
+
+def _row(lookup: _Figures, results: Results, architecture: str, activation: str, scoring: str) -> MatrixRow:
+    cells = lookup.cells.loc[[(architecture, activation)]]
+    states = cells["state"].tolist()
+    cell = (architecture, activation, scoring)
+    figures, paper = {}, {}
+    for figure in SHOWN:
+        ours, published = lookup.number(results.split, *cell, *figure), lookup.paper.get((*cell, *figure))
+        comparable = results.experiment.reproduction and ours.value is not None and published is not None
+        figures[figure] = replace(ours, difference=ours.value - published[0]) if comparable else ours  # type: ignore
+        paper[figure] = Number(*published) if published else Number(None, "unpublished")
+    others = {
+        split: (lookup.number(split, *cell, "segm", "AP"), lookup.number(split, *cell, "segm", "APr"))
+        for split in results.experiment.splits[1:]
+    }
+    about = [v for v in results.verdicts if v.side and (v.architecture, v.side.activation, v.side.scoring) == cell]
+    return MatrixRow(
+        *cell,
+        state=next((state for state in ("failed", "missing") if state in states), "done"),
+        reason="; ".join(cells["text"].dropna().unique()),
+        seeds=states.count("done"),
+        figures=figures,
+        paper=paper,
+        other_splits=others,
+        verdicts=about,
+        **lookup.trained.get((architecture, activation), {}),
+    )
+
+
+def _mark_best(block: list[MatrixRow]) -> list[MatrixRow]:
+    """Mark the highest of each figure among the activations as they were trained."""
+    for figure in SHOWN:
+        rows = [row for row in block if row.scoring == "matched" and row.figures[figure].value is not None]
+        top = max((row.figures[figure].value or 0.0 for row in rows), default=None)
+        for row in rows:
+            number = row.figures[figure]
+            if len(rows) > 1 and number.shown == percent(top):
+                row.figures[figure] = replace(number, best=True)
+    return block
+
+
+def matrix_frame(rows: Iterable[MatrixRow]) -> pd.DataFrame:
+    """The matrix as a table, values x 100; absent figures are empty."""
+    records = []
+    for row in rows:
+        record: dict[str, Any] = {key: getattr(row, key) for key in ("architecture", "activation", "scoring")}
+        record |= {"state": row.state, "reason": row.reason, "seeds_done": row.seeds}
+        for figure, heading in SHOWN.items():
+            number = row.figures[figure]
+            record[heading] = _hundredfold(number.value)
+            low, high = number.interval or (None, None)
+            record |= {f"{heading} (low)": _hundredfold(low), f"{heading} (high)": _hundredfold(high)}
+            record[f"{heading} (paper)"] = _hundredfold(row.paper[figure].value)
+        record |= {"device_hours": row.hours, "training_seconds": row.seconds}
+        for split, (ap, rare) in row.other_splits.items():
+            record |= {f"AP ({split})": _hundredfold(ap.value), f"APr ({split})": _hundredfold(rare.value)}
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def _hundredfold(value: float | None) -> float | None:
+    return None if value is None else 100 * value

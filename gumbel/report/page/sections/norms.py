@@ -1,0 +1,80 @@
+"""Weight norms of the classifier."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gumbel.report.drawing import figures
+from gumbel.report.drawing.figures import Figure
+from gumbel.report.page.results import Figures, Results, Section
+from gumbel.words import STATISTICS, architecture_name, fixed
+
+
+@dataclass(frozen=True)
+class NormRow:
+    """Values per statistic and activation, seeds averaged."""
+
+    architecture: str
+    stage: str
+    values: list[list[str]]
+
+    @property
+    def model(self) -> str:
+        return architecture_name(self.architecture)
+
+
+@dataclass(frozen=True)
+class Norms(Section):
+    """Norms of every architecture in both orders: of the last stage, and of the stages before it."""
+
+    by_images: list[Figure]
+    by_size: list[Figure]
+    earlier: list[Figure]
+    rows: list[NormRow]
+    binned: bool
+
+    name = "norms"
+    title = "Weight norms"
+    statistics = STATISTICS
+
+    @property
+    def figures(self) -> Figures:
+        return {f"norms {name}": getattr(self, name) for name in ("by_images", "by_size", "earlier")}
+
+
+def make(results: Results) -> Norms:
+    by_images, by_size, earlier = [], [], []
+    categories = 0
+    for architecture in results.experiment.architectures:
+        table = results.stacked(architecture, "weight_norms")
+        stages = sorted(table["stage"].unique()) if len(table) else []
+        for stage in stages:
+            part = table[table["stage"] == stage]
+            categories = max(categories, part["category_id"].nunique())
+            title = architecture_name(architecture)
+            title += f", stage {stage + 1} of {len(stages)}" if len(stages) > 1 else ""
+            drawn = [draw(part, title, results.palette) for draw in (figures.weight_norms, figures.sorted_norms)]
+            if stage == stages[-1]:
+                by_images.append(drawn[0])
+                by_size.append(drawn[1])
+            else:
+                earlier += drawn
+    return Norms(by_images, by_size, earlier, _rows(results), binned=categories > figures.BINS)
+
+
+def _rows(results: Results) -> list[NormRow]:
+    rows: pd.DataFrame = results.summary[results.summary["source"] == "weight_norms"]
+    means = rows.groupby(["architecture", "text", "metric", "activation"], sort=False)["value"].mean().to_dict()
+    stages = rows.groupby("architecture", sort=False)["text"].unique()
+    return [
+        NormRow(
+            architecture,
+            f"stage {int(stage) + 1}" if len(stages[architecture]) > 1 else "",
+            [
+                [fixed(means.get((architecture, stage, s, name)), ".2f") for name in results.experiment.activations]
+                for s in STATISTICS
+            ],
+        )
+        for architecture in stages.index
+        for stage in stages[architecture]
+    ]

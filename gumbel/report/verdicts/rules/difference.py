@@ -1,0 +1,94 @@
+"""One activation's AP against others'."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field
+
+from gumbel.experiment.schema import Experiment
+from gumbel.report.verdicts.claims import Claim, Figure, Outcome, Side, Verdict, judge, per_seed, rows
+from gumbel.section import Section
+from gumbel.words import activation_name, fixed, percent
+
+
+class DifferenceEvidence(Section):
+    """A figure of the evaluation, of one activation and of others."""
+
+    iou_type: Literal["segm", "bbox"]
+    metric: str
+    of: Side
+    against: list[Side] = Field(min_length=1)
+    architectures: list[str]
+
+
+class DifferenceClaim(Claim):
+    """One activation's figure lies above the others'."""
+
+    words = (
+        "Reproduced if the difference (its whole interval, where there is one) is above +{threshold}; "
+        "contradicted below −{threshold}; else inconclusive."
+    )
+    beside_paper = True
+
+    rule: Literal["difference"]
+    evidence: DifferenceEvidence
+
+    def decide(self, summary: pd.DataFrame, experiment: Experiment) -> Iterator[Verdict]:
+        for architecture in self.evidence.architectures:
+            yield _worst([self._compare(side, architecture, summary, experiment) for side in self.evidence.against])
+
+    def published(self, architecture: str, paper: Mapping[Figure, float]) -> str:
+        figure = self.evidence.iou_type, self.evidence.metric
+        sides = (self.evidence.of, self.evidence.against[0])
+        values = [paper.get((architecture, side.activation, side.scoring, *figure)) for side in sides]
+        first, second = values
+        if first is None or second is None:
+            return "unpublished"
+        return f"{percent(first)} − {percent(second)} = {percent(first - second, sign=True)}"
+
+    def _compare(self, against: Side, architecture: str, summary: pd.DataFrame, experiment: Experiment) -> Verdict:
+        """One activation minus another, in points: the mean over the seeds that both have."""
+        of, figure = self.evidence.of, {"iou_type": self.evidence.iou_type, "metric": self.evidence.metric}
+        summary = rows(summary, architecture=architecture, split=experiment.splits[0], **figure)
+        sides = {
+            side: per_seed(summary, source="evaluation", activation=side.activation, scoring=side.scoring)
+            for side in (of, against)
+        }
+        seeds = sides[of].index.intersection(sides[against].index)
+        if seeds.empty:
+            absent = [activation_name(side.activation, side.scoring) for side, found in sides.items() if found.empty]
+            return self.not_run(architecture, " and ".join(absent) or "no seed that both have", of)
+        first, second = (100 * values[seeds].mean() for values in sides.values())
+        interval = _paired_interval(summary, of, against)
+        outcome = judge(*(interval or (first - second, first - second)), self.threshold.value)
+        words = f"{first:.1f} − {second:.1f} = {fixed(first - second, '+.1f')}"
+        return Verdict(self, architecture, outcome, first - second, interval, words, of)
+
+
+def _paired_interval(summary: pd.DataFrame, of: Side, against: Side) -> tuple[float, float] | None:
+    """Bounds of the paired bootstrap, in points: a row of source ``paired`` whose text names the other side."""
+    text = f"{against.activation}/{against.scoring}"
+    found = rows(summary, source="paired", activation=of.activation, scoring=of.scoring, text=text)
+    return None if found.empty else (100 * float(found["low"].iloc[0]), 100 * float(found["high"].iloc[0]))
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    """Of several comparisons of one claim, the one that favours it least."""
+    order: dict[Outcome, int] = {"not_run": 0, "contradicted": 1, "inconclusive": 2, "reproduced": 3}
+    return min(verdicts, key=lambda v: (order[v.outcome], math.inf if v.value is None else v.value))
+
+
+def compared(claims: Iterable[Claim], experiment: Experiment) -> tuple[str, str] | None:
+    """The activation whose difference is shown, and the one that it is subtracted from; None where there is one alone.
+
+    They are those of the first claim about a difference whose sides the experiment has; else its last and first.
+    """
+    names = experiment.activations
+    for claim in claims:
+        if isinstance(claim, DifferenceClaim) and claim.evidence.of.activation in names:
+            for side in claim.evidence.against:
+                if side.activation in names and side.activation != claim.evidence.of.activation:
+                    return claim.evidence.of.activation, side.activation
+    return (names[-1], names[0]) if len(names) > 1 else None

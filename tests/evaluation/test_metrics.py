@@ -1,0 +1,59 @@
+"""A figure is defined in one place: the how-to page is followed to the end."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gumbel.evaluation.bootstrap import interval, load
+from gumbel.evaluation.lvis_ap import evaluate
+from gumbel.evaluation.metrics import METRICS, SHOWN
+from gumbel.paths import REPOSITORY
+from tests.evaluation import federated
+
+PAGE = (REPOSITORY / "docs" / "how-to" / "add-a-metric.md").read_text()
+
+
+def test_the_page_on_adding_a_metric_adds_one_to_figures_replicates_and_matrix(tmp_path):
+    shutil.copytree(REPOSITORY / "gumbel", tmp_path / "gumbel", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
+    module = tmp_path / "gumbel" / "evaluation" / "metrics.py"
+    assert str(module.relative_to(tmp_path)) in PAGE
+    entry = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL).group(1)
+    before, after = re.fullmatch(r"(.*\nMETRICS = \(.*?)(\n\)\n.*)", module.read_text(), re.DOTALL).groups()
+    module.write_text(f"{before}\n    {entry.rstrip()},{after}")
+    truth, detections = federated.generate(2, images=20)
+    annotations, predictions = federated.write(tmp_path, truth, detections)
+
+    def run(*command):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    command = re.search(r"```console\npython (.*?)```", PAGE, re.DOTALL).group(1).replace("\\\n", " ")
+    (tmp_path / "val.json").write_bytes(annotations.read_bytes())
+    run(*command.split(), "--replicates", "20")
+    metrics, resamples = json.loads((tmp_path / "metrics.json").read_text()), load(tmp_path / "bootstrap.npz")
+    _, categories = evaluate(annotations, predictions)
+    for iou_type, table in categories.groupby("iou_type"):
+        expected = table[table["frequency"] == "r"]["AP50"].mean()
+        assert metrics[iou_type]["AP50r"] == pytest.approx(expected)
+        assert interval(resamples[iou_type], "AP50r").estimate == pytest.approx(expected)
+        assert np.ptp(resamples[iou_type].bootstrap["AP50r"]) > 0
+    assert "AP50r" in run("-m", "gumbel", "compare", "--annotations", "val.json", *[str(predictions)] * 2)
+    shown = json.loads(
+        run("-c", "import json; from gumbel.evaluation.metrics import SHOWN; print(json.dumps(list(SHOWN.items())))")
+    )
+    assert [[list(figure), heading] for figure, heading in SHOWN.items()] + [[["segm", "AP50r"], "AP50r"]] == sorted(
+        shown, key=lambda item: item[1] == "AP50r"
+    )
+
+
+def test_every_metric_has_a_name_of_its_own():
+    names = [metric.name for metric in METRICS]
+    assert len(set(names)) == len(names)
+    assert {name for _, name in SHOWN} <= set(names)
