@@ -8,9 +8,7 @@ from pathlib import Path
 
 from gumbel.paths import REPOSITORY
 
-_NOT_COPIED = shutil.ignore_patterns(
-    ".*", "data", "results", "summary.html", "progress.html", "exports", "__pycache__", "*.egg-info", "build"
-)
+_NOT_COPIED = shutil.ignore_patterns(".*", "data", "results", "*.html", "__pycache__", "*.egg-info", "build")
 
 
 def new_checkout(folder: Path, schedule: str, iterations: int, checkpoint_interval: int) -> Path:
