@@ -15,7 +15,7 @@ from gumbel import functional
 from gumbel.report.page.content import Content
 from gumbel.report.summary.collect import COLUMNS
 from gumbel.report.verdicts.claims import Claim, Verdict, decide, judge, load_claims
-from gumbel.report.verdicts.rules.difference import compared
+from gumbel.report.verdicts.rules.comparison import compared
 from gumbel.report.verdicts.rules.gradient import gradient_error
 from tests.report.fixtures import make_experiment
 

@@ -39,12 +39,13 @@ rule report:
         paper=sorted((paths.CONFIGS / "paper").iterdir()),
         templates=sorted(path for path in paths.TEMPLATES.rglob("*") if path.is_file()),
     output:
+        # The experiment's own page and its exports are written with it. Were they named here, Snakemake would know
+        # nothing of an experiment that is run for the first time, and take the page of another one for its own
         report(
-            FILES.report,
+            paths.REPORT,
             caption="../../reports/captions/summary_page.rst",
             category="Experiment",
         ),
-        last=paths.REPORT,
     log:
         FILES.log("report"),
     benchmark:
@@ -52,4 +53,4 @@ rule report:
     conda:
         ENVIRONMENT
     shell:
-        "python -m gumbel report --experiment {input.experiment} --output {output.last} &> {log}"
+        "python -m gumbel report --experiment {input.experiment} --output {output} &> {log}"

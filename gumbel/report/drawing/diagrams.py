@@ -94,24 +94,18 @@ def activation_figures(names: Iterable[str]) -> list[Figure]:
 
 def scores(histograms: Mapping[str, Mapping[str, list[float]]], title: str, palette: Palette) -> Figure:
     """Histogram of the scores of true detections, as a share of them, by activation; logarithmic bins."""
+    decades = alt.Axis(values=[1e-4, 1e-3, 1e-2, 1e-1, 1], format="~g")
+    x = alt.X("score:Q", title="score", scale=alt.Scale(type="log", nice=False), axis=decades)
+    y = alt.Y("share:Q", title="% of true detections", axis=alt.Axis(tickCount=4))
     layers, words = [], []
     for activation, record in histograms.items():
         edges, number = np.array(record["edges"]), np.array(record["true"])
         share = 100 * number / max(number.sum(), 1)
         steps = pd.DataFrame({"score": edges, "share": np.append(share, share[-1:]).round(2)})
         words.append(f"{activation}: {number.sum():,} true detections, most with scores about {_peak(edges, number)}")
+        line = palette[activation].line(1.6)
         layers.append(
-            alt.Chart(steps, width=285, height=150)
-            .mark_line(**palette[activation].line(1.6), interpolate="step-after")
-            .encode(
-                x=alt.X(
-                    "score:Q",
-                    title="score",
-                    scale=alt.Scale(type="log", nice=False),
-                    axis=alt.Axis(values=[1e-4, 1e-3, 1e-2, 1e-1, 1], format="~g"),
-                ),
-                y=alt.Y("share:Q", title="% of true detections", axis=alt.Axis(tickCount=4)),
-            )
+            alt.Chart(steps, width=285, height=150).mark_line(**line, interpolate="step-after").encode(x=x, y=y)
         )
     return figure(title, alt.layer(*layers), "; ".join(words))
 

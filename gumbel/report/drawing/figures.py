@@ -118,25 +118,26 @@ def _training_images() -> alt.X:
     return alt.X("image_count:Q", scale=alt.Scale(type="log", nice=False), title="training images", axis=axis)
 
 
+def _line(frame: pd.DataFrame, style: dict[str, Any], x: alt.X, y: alt.Y, size: tuple[int, int] = (290, 130)) -> Any:
+    return alt.Chart(frame, width=size[0], height=size[1]).mark_line(**style).encode(x=x, y=y)
+
+
 def sorted_norms(frame: pd.DataFrame, title: str, palette: Palette, points: int = 100) -> Figure:
     """Each activation's norms over their mean, largest first, against the share of categories: one line each."""
+    x = alt.X("share:Q", title="categories, largest norm first (%)", axis=alt.Axis(tickCount=5))
     layers, words = [], []
     for activation, part in frame.groupby("activation", sort=False):
-        style = palette[str(activation)]
         norm = np.sort(part["norm"].to_numpy())[::-1] / part["norm"].mean()
         place = np.linspace(0, len(norm) - 1, min(points, len(norm)))
         share = 100 * place / max(len(norm) - 1, 1)
         line = pd.DataFrame({"share": share.round(1), "norm": np.interp(place, np.arange(len(norm)), norm).round(3)})
         words.append(f"{activation} from {norm[0]:.2f} to {norm[-1]:.2f}")
-        layers.append(
-            alt.Chart(line, width=285, height=170)
-            .mark_line(**style.line(1.8))
-            .encode(
-                x=alt.X("share:Q", title="categories, largest norm first (%)", axis=alt.Axis(tickCount=5)),
-                y=alt.Y("norm:Q", title="norm / mean", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
-            )
-        )
+        layers.append(_line(line, palette[str(activation)].line(1.8), x, _relative_norm(), (285, 170)))
     return figure(title, alt.layer(*layers), "; ".join(words))
+
+
+def _relative_norm() -> alt.Y:
+    return alt.Y("norm:Q", title="norm / mean", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
 
 
 def weight_norms(frame: pd.DataFrame, title: str, palette: Palette, bins: int = BINS) -> Figure:
@@ -149,10 +150,7 @@ def weight_norms(frame: pd.DataFrame, title: str, palette: Palette, bins: int = 
     layers = []
     for activation, part in shown.groupby("activation", sort=False):
         style = palette[str(activation)]
-        base = alt.Chart(part, width=285, height=170).encode(
-            x=_training_images(),
-            y=alt.Y("norm:Q", title="norm / mean", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
-        )
+        base = alt.Chart(part, width=285, height=170).encode(x=_training_images(), y=_relative_norm())
         layers.append(base.mark_point(**style.point(22, opacity=0.55)))
         trend = base.transform_regression("image_count", "norm", method="log")
         layers.append(trend.mark_line(**style.line(1.8)))
@@ -221,39 +219,26 @@ def _by_images(frame: pd.DataFrame, title: str, y: alt.Y, words: str) -> Figure:
 
 def training(frame: pd.DataFrame, title: str, palette: Palette, zero: bool = True, points: int = 80) -> Figure:
     """Training curves: columns activation, iteration, value; each point the mean of its neighbours."""
+    x = alt.X("iteration:Q", title="iteration", axis=alt.Axis(tickCount=5, format="~s"))
+    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=zero))
     layers, words = [], []
     for activation, part in frame.dropna(subset="value").groupby("activation", sort=False):
-        style = palette[str(activation)]
         group = np.arange(len(part)) * min(points, len(part)) // max(len(part), 1)
         smooth = part.groupby(group)[["iteration", "value"]].mean().round(4)
         words.append(f"{activation} from {smooth['value'].iloc[0]:.2f} to {smooth['value'].iloc[-1]:.2f}")
-        layers.append(
-            alt.Chart(smooth, width=290, height=130)
-            .mark_line(**style.line(1.6))
-            .encode(
-                x=alt.X("iteration:Q", title="iteration", axis=alt.Axis(tickCount=5, format="~s")),
-                y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=zero)),
-            )
-        )
+        layers.append(_line(smooth, palette[str(activation)].line(1.6), x, y))
     return figure(title, alt.layer(*layers), "; ".join(words))
 
 
 def over_training(frame: pd.DataFrame, title: str, palette: Palette) -> Figure:
     """AP over training: columns activation, percent (of the training), value (AP x 100)."""
+    x = alt.X("percent:Q", title="% of the training", scale=alt.Scale(domain=[0, 100]))
+    y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=True))
     layers, words = [], []
     for activation, part in frame.groupby("activation", sort=False):
         style = palette[str(activation)]
         ordered = part.sort_values("percent")[["percent", "value"]].round(2)
         words.append(f"{activation} " + ", ".join(f"{p.value:.1f} at {p.percent} %" for p in ordered.itertuples()))
-        layers.append(
-            alt.Chart(ordered, width=290, height=130)
-            .mark_line(
-                **style.line(1.6),
-                point=alt.OverlayMarkDef(color=style.colour, shape=style.shape, strokeDash=[1, 0], size=36),
-            )
-            .encode(
-                x=alt.X("percent:Q", title="% of the training", scale=alt.Scale(domain=[0, 100])),
-                y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=True)),
-            )
-        )
+        point = alt.OverlayMarkDef(color=style.colour, shape=style.shape, strokeDash=[1, 0], size=36)
+        layers.append(_line(ordered, style.line(1.6) | {"point": point}, x, y))
     return figure(title, alt.layer(*layers), "; ".join(words))

@@ -2,58 +2,46 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from importlib import import_module
 
 from gumbel.report.page.results import Results, Section
-from gumbel.report.page.sections import (
-    activation,
-    categories,
-    claims,
-    deviations,
-    distribution,
-    errors,
-    figure,
-    matrix,
-    norms,
-    pictures,
-    provenance,
-    training,
-)
+from gumbel.report.page.sections.activation import Curves
+from gumbel.report.page.sections.categories import Categories
+from gumbel.report.page.sections.claims import Claims
+from gumbel.report.page.sections.deviations import Deviations
+from gumbel.report.page.sections.distribution import Distribution
+from gumbel.report.page.sections.errors import Errors
+from gumbel.report.page.sections.figure import PaperFigure
+from gumbel.report.page.sections.matrix import Matrix
+from gumbel.report.page.sections.norms import Norms
+from gumbel.report.page.sections.pictures import Pictures
+from gumbel.report.page.sections.provenance import Provenance
+from gumbel.report.page.sections.training import Training
 
 
 @dataclass(frozen=True)
 class Content:
     """The sections, in the order of the page; how to rerun it all comes after them."""
 
-    claims: claims.Claims
-    figure: figure.PaperFigure
-    matrix: matrix.Matrix
-    norms: norms.Norms
-    distribution: distribution.Distribution
-    activation: activation.Curves
-    categories: categories.Categories
-    training: training.Training
-    pictures: pictures.Pictures
-    errors: errors.Errors
-    deviations: deviations.Deviations
-    provenance: provenance.Provenance
+    claims: Claims
+    figure: PaperFigure
+    matrix: Matrix
+    norms: Norms
+    distribution: Distribution
+    activation: Curves
+    categories: Categories
+    training: Training
+    pictures: Pictures
+    errors: Errors
+    deviations: Deviations
+    provenance: Provenance
 
     def __iter__(self) -> Iterator[Section]:
         return (getattr(self, field.name) for field in fields(self))
 
 
 def make(results: Results) -> Content:
-    """Every section, made by its module."""
-    return Content(
-        claims=claims.make(results),
-        figure=figure.make(results),
-        matrix=matrix.make(results),
-        norms=norms.make(results),
-        distribution=distribution.make(results),
-        activation=activation.make(results),
-        categories=categories.make(results),
-        training=training.make(results),
-        pictures=pictures.make(results),
-        errors=errors.make(results),
-        deviations=deviations.make(results),
-        provenance=provenance.make(results),
-    )
+    """Every section, made by the module of its name."""
+    folder = Content.__module__.rpartition(".")[0]
+    modules = {field.name: import_module(f"{folder}.sections.{field.name}") for field in fields(Content)}
+    return Content(**{name: module.make(results) for name, module in modules.items()})

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from gumbel.report.drawing.styles import Palette
 from gumbel.report.summary.collect import RESULTS
 from gumbel.report.verdicts.claims import Claim, Verdict, decide, load_claims
 from gumbel.report.verdicts.claims import Figure as Published
-from gumbel.report.verdicts.rules.difference import compared
+from gumbel.report.verdicts.rules.comparison import compared
 from gumbel.words import activation_name, architecture_name
 
 RECIPE = CONFIGS / "paper" / "recipe.yaml"
@@ -27,10 +27,14 @@ Figures = dict[str, list[Figure]]
 
 
 class Section:
-    """A part of the page, shown by the template ``sections/<name>.html.j2`` and linked by ``title`` in the contents."""
+    """A part of the page: the template ``sections/<name>.html.j2`` shows it, and the contents link it by ``title``."""
 
-    name: str
-    title: str
+    title: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """That of its module, and its id on the page."""
+        return type(self).__module__.rpartition(".")[2]
 
     @property
     def figures(self) -> Figures:
@@ -49,25 +53,6 @@ class Run:
     manifest: dict[str, Any]
     config: str | None
     key: str
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The files that the page's numbers are read from; what differs between cells in angle brackets."""
-
-    summary: Path
-    metrics: Path
-    intervals: Path
-    categories: Path
-    errors: Path
-    predictions: Path
-    norms: Path
-    history: Path
-    manifest: Path
-    distribution: Path
-    annotations: Path
-    paper: Path
-    recipe: Path
 
 
 @dataclass(frozen=True)
@@ -130,7 +115,8 @@ class Results:
         """The training of every cell."""
         rows = self.summary[self.summary["source"] == "cell"].set_index(["architecture", "activation", "seed"])
         states: dict[Any, Any] = rows[["state", "text"]].to_dict("index")
-        return [self._run(cell, **states[cell.architecture, cell.activation, cell.seed]) for cell in self.cells]
+        cells = matrix.cells(self.experiment)
+        return [self._run(cell, **states[cell.architecture, cell.activation, cell.seed]) for cell in cells]
 
     def _run(self, cell: matrix.Cell, state: str, text: str | None) -> Run:
         name = f"{architecture_name(cell.architecture)} {activation_name(cell.activation)}, seed {cell.seed}"
@@ -139,10 +125,6 @@ class Results:
         config = paths.config.read_text() if paths.config.exists() else None
         record = manifest.read(paths.manifest)
         return Run(cell.architecture, name, str(state), reason, record, config, str(cell).replace("/", "-"))
-
-    @property
-    def cells(self) -> list[matrix.Cell]:
-        return matrix.cells(self.experiment)
 
     @cached_property
     def manifests(self) -> list[dict[str, Any]]:
@@ -160,24 +142,25 @@ class Results:
         return names
 
     @property
-    def sources(self) -> Sources:
+    def sources(self) -> dict[str, Path]:
+        """The files that the page's numbers are read from; what differs between cells in angle brackets."""
         split, paths, scoring = self.split, ExperimentPaths(self.experiment.name), "<scoring>"
-        cell = CellPaths(paths.root / "<architecture>" / "<activation>" / "seed<k>")
-        return Sources(
-            summary=paths.summary,
-            metrics=cell.metrics(split, scoring),
-            intervals=cell.bootstrap(split, scoring),
-            categories=cell.per_category(split, "matched"),
-            errors=cell.errors(split, "matched"),
-            predictions=cell.predictions(split, "matched"),
-            norms=cell.weight_norms,
-            history=cell.history,
-            manifest=cell.manifest,
-            distribution=paths.object_distribution,
-            annotations=matrix.data(self.experiment).annotations(split),
-            paper=RESULTS.relative_to(REPOSITORY),
-            recipe=RECIPE.relative_to(REPOSITORY),
-        )
+        cell = paths.cell("<architecture>", "<activation>", "<k>")
+        return {
+            "summary": paths.summary,
+            "metrics": cell.metrics(split, scoring),
+            "intervals": cell.bootstrap(split, scoring),
+            "categories": cell.per_category(split, "matched"),
+            "errors": cell.errors(split, "matched"),
+            "predictions": cell.predictions(split, "matched"),
+            "norms": cell.weight_norms,
+            "history": cell.history,
+            "manifest": cell.manifest,
+            "distribution": paths.object_distribution,
+            "annotations": matrix.data(self.experiment).annotations(split),
+            "paper": RESULTS.relative_to(REPOSITORY),
+            "recipe": RECIPE.relative_to(REPOSITORY),
+        }
 
     def first_cells(self, architecture: str) -> Iterator[tuple[str, CellPaths]]:
         """The activations, each with the files of an architecture's first training."""

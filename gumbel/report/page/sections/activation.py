@@ -22,7 +22,6 @@ class Curves(Section):
     competing: list[str]
     left_out: list[str]
 
-    name = "activation"
     title = "Activations"
 
     @property

@@ -29,7 +29,6 @@ class Categories(Section):
     extremes: list[tuple[str, list[dict[str, Any]]]]
     frame: pd.DataFrame
 
-    name = "categories"
     title = "Categories"
     groups = tuple(FREQUENCIES.values())
 

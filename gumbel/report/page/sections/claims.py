@@ -25,7 +25,6 @@ class Claims(Section):
     decisions: list[tuple[Claim, list[Line]]]
     coverage: str
 
-    name = "claims"
     title = "Claims"
 
     @property

@@ -30,7 +30,6 @@ class Deviations(Section):
 
     rows: list[Deviation]
 
-    name = "deviations"
     title = "Deviations"
 
     @property

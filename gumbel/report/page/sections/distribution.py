@@ -23,7 +23,6 @@ class Distribution(Section):
     grid: int = 0
     images: int = 0
 
-    name = "distribution"
     title = "Object distribution"
 
     @property

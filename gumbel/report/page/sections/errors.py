@@ -30,7 +30,6 @@ class Errors(Section):
     rows: list[ErrorRow]
     of: str
 
-    name = "errors"
     title = "Errors"
 
     @property

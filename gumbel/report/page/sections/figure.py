@@ -25,7 +25,6 @@ class PaperFigure(Section):
     released: list[str]
     palette: Palette
 
-    name = "figure"
     title = "The paper’s figure"
 
     @property

@@ -76,7 +76,6 @@ class Matrix(Section):
     note: str
     coverage: str
 
-    name = "matrix"
     title = "Matrix"
     metrics = SHOWN
 

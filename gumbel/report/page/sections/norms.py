@@ -33,7 +33,6 @@ class Norms(Section):
     rows: list[NormRow]
     binned: bool
 
-    name = "norms"
     title = "Weight norms"
     statistics = STATISTICS
 

@@ -16,7 +16,6 @@ class Pictures(Section):
     drawn: str | None
     attribution: str | None
 
-    name = "pictures"
     title = "Pictures"
 
 

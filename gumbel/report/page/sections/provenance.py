@@ -26,7 +26,6 @@ class Provenance(Section):
     estimates: list["Estimate"]
     facts: list[tuple[str, list[tuple[str, int]]]]
 
-    name = "provenance"
     title = "Provenance"
 
     @staticmethod

@@ -21,7 +21,6 @@ class Rerun(Section):
     downloads: dict[str, str]
     drawings: list[str]
 
-    name = "rerun"
     title = "Cite and rerun"
 
 

@@ -23,7 +23,6 @@ class Training(Section):
     scores: list[Figure]
     calibration: list[Figure]
 
-    name = "training"
     title = "Training"
 
     @property
