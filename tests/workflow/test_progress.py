@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from gumbel.datasets import mini
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs import status
@@ -69,7 +70,7 @@ def test_a_run_that_fails_quotes_the_last_lines_of_the_log_and_leaves_a_page_tha
     snakemake, partial, tmp_path
 ):
     data = tmp_path / partial.data_root
-    for split in matrix.MINI_SPLITS:
+    for split in mini.SPLITS:
         (data / f"{split}.json").write_text("{")
     (tmp_path / FILES.object_distribution).unlink()
     failed = snakemake(str(FILES.object_distribution), "--configfile", "fake.yaml")
