@@ -98,7 +98,7 @@ def _image(
         overlap = np.asarray(rle.iou(masks, objects, [0] * len(objects)))
     category = predictions.category_id[rows]
     same = category[:, None] == np.array([entry["category_id"] for entry in annotations], dtype=np.int64)
-    taken = _match(overlap, same)
+    taken = match(overlap, same)
     kind, target = _sort(overlap, same, taken)
     # Where not every object of a category is annotated, LVIS counts no false positives of it.
     judged = (taken >= 0) | ~np.isin(category, image["not_exhaustive_category_ids"])
@@ -108,9 +108,10 @@ def _image(
     return frame[judged], kinds
 
 
-def _match(overlap: np.ndarray, same: np.ndarray) -> np.ndarray:
+def match(overlap: np.ndarray, same: np.ndarray) -> np.ndarray:
     """The object that each detection takes (D,), -1 for none: scores falling, each the best that is free.
 
+    ``overlap`` and ``same`` (D, G): IoU, and whether the categories are the same.
     As the official API, of equal overlaps the last object is taken.
     """
     taken = np.full(len(overlap), -1)
