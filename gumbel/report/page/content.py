@@ -4,19 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from importlib import import_module
 
-from gumbel.report.page.results import Results, Section
+from gumbel.report.page.results import PageSection, Results
 from gumbel.report.page.sections.activation import Curves
-from gumbel.report.page.sections.categories import Categories
+from gumbel.report.page.sections.categories import CategoryTable
 from gumbel.report.page.sections.claims import Claims
 from gumbel.report.page.sections.deviations import Deviations
 from gumbel.report.page.sections.distribution import Distribution
-from gumbel.report.page.sections.errors import Errors
+from gumbel.report.page.sections.errors import ErrorCosts
 from gumbel.report.page.sections.figure import PaperFigure
 from gumbel.report.page.sections.matrix import Matrix
 from gumbel.report.page.sections.norms import Norms
 from gumbel.report.page.sections.pictures import Pictures
 from gumbel.report.page.sections.provenance import Provenance
-from gumbel.report.page.sections.training import Training
+from gumbel.report.page.sections.training import TrainingCurves
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Content:
     norms: Norms
     distribution: Distribution
     activation: Curves
-    categories: Categories
-    training: Training
+    categories: CategoryTable
+    training: TrainingCurves
     pictures: Pictures
-    errors: Errors
+    errors: ErrorCosts
     deviations: Deviations
     provenance: Provenance
 
-    def __iter__(self) -> Iterator[Section]:
+    def __iter__(self) -> Iterator[PageSection]:
         return (getattr(self, field.name) for field in fields(self))
 
 

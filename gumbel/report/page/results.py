@@ -15,8 +15,7 @@ from gumbel.paths import CONFIGS, REPOSITORY, CellPaths, ExperimentPaths
 from gumbel.report.drawing.figures import Figure
 from gumbel.report.drawing.styles import Palette
 from gumbel.report.summary.collect import RESULTS
-from gumbel.report.verdicts.claims import Claim, Verdict, decide, load_claims
-from gumbel.report.verdicts.claims import Figure as Published
+from gumbel.report.verdicts.claims import Claim, Published, Verdict, decide, load_claims
 from gumbel.report.verdicts.rules.comparison import compared
 from gumbel.words import activation_name, architecture_name
 
@@ -26,7 +25,7 @@ RECIPE = CONFIGS / "paper" / "recipe.yaml"
 Figures = dict[str, list[Figure]]
 
 
-class Section:
+class PageSection:
     """A part of the page: the template ``sections/<name>.html.j2`` shows it, and the contents link it by ``title``."""
 
     title: ClassVar[str]
@@ -47,6 +46,7 @@ class Run:
     """A training and its record; the record is empty where none was written."""
 
     architecture: str
+    activation: str
     name: str
     state: str
     reason: str | None
@@ -124,7 +124,9 @@ class Results:
         paths = cell.paths(self.experiment)
         config = paths.config.read_text() if paths.config.exists() else None
         record = manifest.read(paths.manifest)
-        return Run(cell.architecture, name, str(state), reason, record, config, str(cell).replace("/", "-"))
+        return Run(
+            cell.architecture, cell.activation, name, str(state), reason, record, config, str(cell).replace("/", "-")
+        )
 
     @cached_property
     def manifests(self) -> list[dict[str, Any]]:

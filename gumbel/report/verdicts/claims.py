@@ -25,8 +25,8 @@ from gumbel.words import fixed, scientific
 CLAIMS = CONFIGS / "paper" / "claims.yaml"
 
 Outcome = Literal["reproduced", "contradicted", "inconclusive", "not_run"]
-#: A published figure: architecture, activation, scoring, kind of overlap, metric.
-Figure = tuple[str, str, str, str, str]
+#: What a published figure is of: architecture, activation, scoring, kind of overlap, metric.
+Published = tuple[str, str, str, str, str]
 
 
 class Side(Section):
@@ -76,7 +76,7 @@ class Claim(Section, ABC):
     def decide(self, summary: pd.DataFrame, experiment: Experiment) -> Iterator["Verdict"]:
         """Its verdicts, on the experiment's first split: one an architecture where it is about architectures."""
 
-    def published(self, architecture: str, paper: Mapping[Figure, float]) -> str:
+    def published(self, architecture: str, paper: Mapping[Published, float]) -> str:
         """What the paper reports for it, such as ``19.0 − 15.2 = +3.8``; empty where it is about no such number."""
         return ""
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from gumbel import activations
 from gumbel.report.drawing import diagrams
 from gumbel.report.drawing.figures import Figure
-from gumbel.report.page.results import Figures, Results, Section
+from gumbel.report.page.results import Figures, PageSection, Results
 from gumbel.words import activation_name
 
 
 @dataclass(frozen=True)
-class Curves(Section):
+class Curves(PageSection):
     """Curves of the activations' scores, losses and gradients.
 
     ``options``: of each activation whose loss has some, its name, what is drawn of the others, and what is trained.

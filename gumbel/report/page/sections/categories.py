@@ -9,14 +9,14 @@ import pandas as pd
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CellPaths
-from gumbel.report.page.results import Results, Section
+from gumbel.report.page.results import PageSection, Results
 from gumbel.words import FREQUENCIES, activation_name, architecture_name, fixed
 
 KEYS = ["category_id", "name", "frequency", "image_count"]
 
 
 @dataclass(frozen=True)
-class Categories(Section):
+class CategoryTable(PageSection):
     """Fixed columns of every category, and printed values per architecture in the same order; empty before evaluation.
 
     Values are the APs x 100 of the activations, the difference of the two ``compared``, and the norms. ``extremes``
@@ -37,18 +37,18 @@ class Categories(Section):
         return {architecture: architecture_name(architecture) for architecture in self.values}
 
 
-def make(results: Results) -> Categories:
+def make(results: Results) -> CategoryTable:
     frame, pair = category_frame(results.experiment), results.compared
     names = [activation_name(name) for name in pair or ()]
     if frame.empty:
-        return Categories([], {}, names, [], frame)
+        return CategoryTable([], {}, names, [], frame)
     fixed = frame[KEYS].drop_duplicates().sort_values("category_id")
     rows: list[Any] = [row | {"group": FREQUENCIES[row["frequency"]]} for row in fixed.to_dict("records")]
     values = {
         str(architecture): _values(part, fixed["category_id"], results.experiment.activations, pair)
         for architecture, part in frame.groupby("architecture", sort=False)
     }
-    return Categories(rows, values, names, winners_and_losers(frame, pair), frame)
+    return CategoryTable(rows, values, names, winners_and_losers(frame, pair), frame)
 
 
 def category_frame(experiment: Experiment) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gumbel.report.page.results import Results, Section
+from gumbel.report.page.results import PageSection, Results
 from gumbel.report.verdicts.claims import Claim, Verdict
 from gumbel.words import SIMULATED
 
@@ -19,7 +19,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Claims(Section):
+class Claims(PageSection):
     """Every claim with its verdicts."""
 
     decisions: list[tuple[Claim, list[Line]]]

@@ -9,7 +9,7 @@ import yaml
 
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import ExperimentPaths
-from gumbel.report.page.results import RECIPE, Results, Section
+from gumbel.report.page.results import RECIPE, PageSection, Results
 from gumbel.words import activation_name, architecture_name
 
 
@@ -25,7 +25,7 @@ class Deviation:
 
 
 @dataclass(frozen=True)
-class Deviations(Section):
+class Deviations(PageSection):
     """First what the cells' configurations do otherwise; then what only runs tell, once there are any."""
 
     rows: list[Deviation]

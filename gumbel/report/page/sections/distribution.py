@@ -9,12 +9,12 @@ from gumbel.analysis import object_distribution
 from gumbel.paths import ExperimentPaths
 from gumbel.report.drawing import figures
 from gumbel.report.drawing.figures import Figure
-from gumbel.report.page.results import Figures, Results, Section
+from gumbel.report.page.results import Figures, PageSection, Results
 from gumbel.words import FREQUENCIES
 
 
 @dataclass(frozen=True)
-class Distribution(Section):
+class Distribution(PageSection):
     """Heat maps and scatters, and means per frequency group; empty where it was not computed."""
 
     maps: list[Figure]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from gumbel.report.drawing import diagrams
 from gumbel.report.drawing.figures import Figure
-from gumbel.report.page.results import Figures, Results, Section
+from gumbel.report.page.results import Figures, PageSection, Results
 from gumbel.report.page.sections.training import error_records
 from gumbel.words import ERRORS, activation_name, architecture_name, fixed
 
@@ -23,7 +23,7 @@ class ErrorRow:
 
 
 @dataclass(frozen=True)
-class Errors(Section):
+class ErrorCosts(PageSection):
     """A row per architecture and type, seeds averaged, as trained; ``of`` is the activation that is compared."""
 
     drawn: list[Figure]
@@ -37,9 +37,9 @@ class Errors(Section):
         return {"detections errors": self.drawn}
 
 
-def make(results: Results) -> Errors:
+def make(results: Results) -> ErrorCosts:
     of = results.compared[0] if results.compared else results.experiment.activations[-1]
-    return Errors(_drawn(results), _rows(results, of), activation_name(of))
+    return ErrorCosts(_drawn(results), _rows(results, of), activation_name(of))
 
 
 def _drawn(results: Results) -> list[Figure]:

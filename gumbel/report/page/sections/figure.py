@@ -9,12 +9,12 @@ from gumbel.experiment import matrix
 from gumbel.report.drawing import figures
 from gumbel.report.drawing.figures import Figure
 from gumbel.report.drawing.styles import Palette
-from gumbel.report.page.results import Figures, Results, Section
+from gumbel.report.page.results import Figures, PageSection, Results
 from gumbel.words import activation_name, architecture_name, detector_name
 
 
 @dataclass(frozen=True)
-class PaperFigure(Section):
+class PaperFigure(PageSection):
     """Ours with the paper's as hollow marks in a reproduction, else in panels of its own.
 
     ``released``: activations whose published figures are of the released scoring.

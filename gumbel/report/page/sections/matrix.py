@@ -9,7 +9,7 @@ import pandas as pd
 
 from gumbel.evaluation.metrics import SHOWN
 from gumbel.experiment import matrix
-from gumbel.report.page.results import Results, Section
+from gumbel.report.page.results import PageSection, Results
 from gumbel.report.verdicts.claims import Verdict
 from gumbel.words import SIMULATED, VERDICTS, activation_name, architecture_name, detector_name, percent
 
@@ -66,7 +66,7 @@ class MatrixRow:
 
 
 @dataclass(frozen=True)
-class Matrix(Section):
+class Matrix(PageSection):
     """A row per architecture, activation and scoring, in the order of the configuration; seeds are averaged."""
 
     rows: list[MatrixRow]
@@ -121,7 +121,6 @@ class _Figures:
         self.ours = scored.groupby(keys)["value"].agg(["mean", "count", "min", "max"]).to_dict("index")
         means = summary[summary["source"] == "mean"].dropna(subset=["low", "high"])
         self.bounds = means.set_index(keys)[["low", "high"]].apply(tuple, axis=1).to_dict()
-        self.trained = _trained(summary[summary["source"] == "manifest"])
         self.paper = results.published
 
     def number(self, split: str, *key: str) -> Number:
@@ -134,24 +133,13 @@ class _Figures:
         return Number(found["mean"], f"{split}, {spread}", interval=self.bounds.get((split, *key)))
 
 
-def _trained(recorded: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
-    """Training time over all seeds, by architecture and activation: seconds, hours of devices, and the devices."""
-    runs: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
-    row: Any
-    for row in recorded.itertuples():
-        run = runs.setdefault((row.architecture, row.activation), {}).setdefault(row.seed, {})
-        run[row.metric] = row.text if pd.isna(row.value) else row.value
-    # Weights that were trained elsewhere have no time
-    timed = {key: [run for run in seeds.values() if "seconds" in run] for key, seeds in runs.items()}
-    return {key: _time(trainings) for key, trainings in timed.items() if trainings}
-
-
-def _time(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    timed = [(run["seconds"], int(run.get("world_size", 1)), run.get("device", "an unknown device")) for run in runs]
+def _time(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Training time of all seeds: seconds, hours of devices, and the devices; none of weights trained elsewhere."""
+    timed = [(each["seconds"], int(each.get("world_size", 1)), each.get("device")) for each in records]
     return {
         "hours": sum(seconds * devices / 3600 for seconds, devices, _ in timed),
         "seconds": sum(seconds for seconds, *_ in timed),
-        "device": ", ".join({f"{number} × {device.partition(':')[0]}": None for _, number, device in timed}),
+        "device": ", ".join({f"{n} × {(d or 'an unknown device').partition(':')[0]}": None for _, n, d in timed}),
     }
 
 
@@ -170,6 +158,8 @@ def _row(lookup: _Figures, results: Results, architecture: str, activation: str,
         for split in results.experiment.splits[1:]
     }
     about = [v for v in results.verdicts if v.side and (v.architecture, v.side.activation, v.side.scoring) == cell]
+    trained = [run.manifest for run in results.runs if (run.architecture, run.activation) == (architecture, activation)]
+    timed = [record for record in trained if "seconds" in record]
     return MatrixRow(
         *cell,
         state=next((state for state in ("failed", "missing") if state in states), "done"),
@@ -179,7 +169,7 @@ def _row(lookup: _Figures, results: Results, architecture: str, activation: str,
         paper=paper,
         other_splits=others,
         verdicts=about,
-        **lookup.trained.get((architecture, activation), {}),
+        **_time(timed) if timed else {},
     )
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from gumbel.report.drawing import figures
 from gumbel.report.drawing.figures import Figure
-from gumbel.report.page.results import Figures, Results, Section
+from gumbel.report.page.results import Figures, PageSection, Results
 from gumbel.words import STATISTICS, architecture_name, fixed
 
 
@@ -24,7 +24,7 @@ class NormRow:
 
 
 @dataclass(frozen=True)
-class Norms(Section):
+class Norms(PageSection):
     """Norms of every architecture in both orders: of the last stage, and of the stages before it."""
 
     by_images: list[Figure]

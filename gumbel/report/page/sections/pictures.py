@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from gumbel.experiment import matrix
 from gumbel.report.drawing.samples import Sample, draw_samples
-from gumbel.report.page.results import Results, Section
+from gumbel.report.page.results import PageSection, Results
 from gumbel.words import detector_name
 
 
 @dataclass(frozen=True)
-class Pictures(Section):
+class Pictures(PageSection):
     """Images of the split as the architecture ``drawn`` sees them; none where no one has detections of all."""
 
     samples: list[Sample]

@@ -10,14 +10,14 @@ import yaml
 
 from gumbel.jobs.manifest import read
 from gumbel.paths import ExperimentPaths
-from gumbel.report.page.results import RECIPE, Results, Run, Section
+from gumbel.report.page.results import RECIPE, PageSection, Results, Run
 
 #: Facts of a training's manifest that are shown, and their labels; packages and data are shown beside them.
 FACTS = {"commit": "Commit", "host": "Host", "processor": "Processor", "gpu": "GPU", "python": "Python"}
 
 
 @dataclass(frozen=True)
-class Provenance(Section):
+class Provenance(PageSection):
     """Every run, and all of them together; ``warm_up`` are the seconds of warm starts, if the experiment has any."""
 
     runs: list[Run]

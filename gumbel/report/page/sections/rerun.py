@@ -7,12 +7,12 @@ from pathlib import Path
 
 from gumbel.experiment import matrix
 from gumbel.paths import CONFIGS, REPOSITORY, ExperimentPaths
-from gumbel.report.page.results import Results, Section
+from gumbel.report.page.results import PageSection, Results
 from gumbel.report.page.sections.provenance import commit
 
 
 @dataclass(frozen=True)
-class Rerun(Section):
+class Rerun(PageSection):
     """``metrics``: of a cell. ``downloads``: data URIs by file name; ``drawings``: names of the figures' files."""
 
     commit: str | None

@@ -9,12 +9,12 @@ import pandas as pd
 
 from gumbel.report.drawing import diagrams, figures
 from gumbel.report.drawing.figures import Figure
-from gumbel.report.page.results import Figures, Results, Section
+from gumbel.report.page.results import Figures, PageSection, Results
 from gumbel.words import architecture_name
 
 
 @dataclass(frozen=True)
-class Training(Section):
+class TrainingCurves(PageSection):
     """Of every architecture: loss and accuracy of the classifier, mask AP over training, scores and calibration."""
 
     loss: list[Figure]
@@ -36,8 +36,8 @@ class Training(Section):
         }
 
 
-def make(results: Results) -> Training:
-    made = Training([], [], _over_training(results), [], [])
+def make(results: Results) -> TrainingCurves:
+    made = TrainingCurves([], [], _over_training(results), [], [])
     for architecture in results.experiment.architectures:
         name, palette = architecture_name(architecture), results.palette
         table = results.stacked(architecture, "history")

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import Field
 
 from gumbel.experiment.schema import Experiment
-from gumbel.report.verdicts.claims import Claim, Figure, Outcome, Side, Verdict, judge, per_seed, rows
+from gumbel.report.verdicts.claims import Claim, Outcome, Published, Side, Verdict, judge, per_seed, rows
 from gumbel.section import Section
 from gumbel.words import activation_name, fixed, percent
 
@@ -39,7 +39,7 @@ class DifferenceClaim(Claim):
         for architecture in self.evidence.architectures:
             yield _worst([self._compare(side, architecture, summary, experiment) for side in self.evidence.against])
 
-    def published(self, architecture: str, paper: Mapping[Figure, float]) -> str:
+    def published(self, architecture: str, paper: Mapping[Published, float]) -> str:
         figure = self.evidence.iou_type, self.evidence.metric
         sides = (self.evidence.of, self.evidence.against[0])
         values = [paper.get((architecture, side.activation, side.scoring, *figure)) for side in sides]
