@@ -127,9 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     stage = subparsers.add_parser("evaluate", help="LVIS AP of detections, Parquet or official JSON")
     stage.add_argument("--annotations", type=Path, required=True, help="ground truth, LVIS v1 JSON")
     stage.add_argument("--predictions", type=Path, required=True, help="Parquet, or official JSON results")
-    stage.add_argument("--iou-type", nargs="+", choices=["segm", "bbox"], default=["segm", "bbox"])
+    stage.add_argument("--iou-type", nargs="+", choices=["segm", "bbox", "boundary"], default=["segm", "bbox"])
+    stage.add_argument("--images", type=Path, help="score these images alone: JSON ids, or LVIS minival's annotations")
+    stage.add_argument(
+        "--protocol",
+        choices=["lvis", "fixed"],
+        default="lvis",
+        help="fixed: 10,000 detections a category (AP-fixed)",
+    )
     stage.add_argument("--per-category", type=Path, help="also write the AP of each category (Parquet)")
-    stage.add_argument("--backend", choices=["hotcoco", "official"], default="hotcoco")
+    stage.add_argument("--backend", choices=["compiled", "official"], default="compiled")
     stage.add_argument(
         "--bootstrap", type=Path, help="also write every figure on resampled images (npz), for intervals"
     )
@@ -143,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("first", type=Path)
     stage.add_argument("second", type=Path)
     stage.add_argument("--annotations", type=Path, required=True, help="ground truth, LVIS v1 JSON")
-    stage.add_argument("--iou-type", choices=["segm", "bbox"], default="segm")
+    stage.add_argument("--iou-type", choices=["segm", "bbox", "boundary"], default="segm")
     stage.add_argument("--replicates", type=int, default=1000, help="bootstrap draws of the images")
     stage.set_defaults(run=stages.compare)
 

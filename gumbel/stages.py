@@ -107,42 +107,39 @@ def predict(options: Namespace) -> None:
 
 
 def evaluate(options: Namespace) -> None:
-    from gumbel.evaluation.ground_truth import read_ground_truth
-    from gumbel.evaluation.lvis_ap import collector_paused, score
-    from gumbel.evaluation.predictions import read_predictions
+    from gumbel.analysis.errors import describe, find_errors
+    from gumbel.evaluation import bootstrap
+    from gumbel.evaluation.lvis_ap import score
     from gumbel.jobs.files import atomic_path
 
-    with collector_paused():
-        read = read_ground_truth(options.annotations), read_predictions(options.predictions)
-        if options.errors and read[1].counts is None:
-            raise ValueError("expected masks for --errors, found detections without `segmentation`: leave --errors out")
-        metrics, per_category = score(*read, options.iou_type, options.backend)
-        write_json(options.output, metrics)
-        if options.per_category:
-            with atomic_path(options.per_category) as temporary:
-                per_category.to_parquet(temporary, index=False)
-        if options.bootstrap:
-            from gumbel.evaluation import bootstrap
-            from gumbel.evaluation.matches import find_matches
-
-            drawn = (options.replicates, options.seed)
-            found = {
-                iou_type: bootstrap.resample(find_matches(*read, iou_type), *drawn) for iou_type in options.iou_type
-            }
-            bootstrap.save(options.bootstrap, found)
-        if options.errors:
-            from gumbel.analysis.errors import describe, find_errors
-
-            write_json(options.errors, describe(find_errors(*read)))
+    scores = score(
+        options.annotations,
+        options.predictions,
+        options.iou_type,
+        images=options.images,
+        protocol=options.protocol,
+        backend=options.backend,
+        overlaps=options.errors is not None,
+    )
+    write_json(options.output, scores.metrics)
+    if options.per_category:
+        with atomic_path(options.per_category) as temporary:
+            scores.per_category.to_parquet(temporary, index=False)
+    if options.bootstrap:
+        drawn = (options.replicates, options.seed)
+        matches = scores.found.matches.items()
+        bootstrap.save(options.bootstrap, {iou_type: bootstrap.resample(found, *drawn) for iou_type, found in matches})
+    if options.errors:
+        write_json(options.errors, describe(find_errors(scores.found)))
 
 
 def compare(options: Namespace) -> None:
     from gumbel.evaluation.compare import as_text, compare
 
-    comparison = compare(
+    differences = compare(
         options.annotations, options.first, options.second, options.iou_type, replicates=options.replicates
     )
-    print(as_text(comparison))
+    print(as_text(differences))
 
 
 def weight_norms(options: Namespace) -> None:

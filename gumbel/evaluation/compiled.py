@@ -1,38 +1,23 @@
-"""Machine code of loops that NumPy would need many passes for."""
+"""Machine code of loops that NumPy would need many passes for.
 
-import os
-import tempfile
+The code is compiled when a function is first called, and kept beside its module, for each kind of processor; where that
+cannot be written, in the user's cache folder. numba looks whether the module changed, not what it imports: so a
+compiled function calls only those of its own module.
+"""
+
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile ``function`` when it is first called; other threads run meanwhile, and 1 / 0 is infinite as in NumPy.
 
-    The code is kept for later processes of the same user on the same machine, where there is a place for it. A folder
-    that machines share would hand code for one kind of processor to another.
-    """
+def compiled(function: Function) -> Function:
+    """Compile ``function`` when it is first called; other threads run meanwhile, and 1 / 0 is infinite as in NumPy."""
     options: dict[str, Any] = dict(nogil=True, error_model="numpy")
-    settings: Any = numba.config
-    before = settings.CACHE_DIR
     try:
-        settings.CACHE_DIR = before or _private_folder()
-        return numba.njit(function, cache=True, **options)
+        made: Any = numba.njit(function, cache=True, **options)
     except RuntimeError:  # no place that can be written
-        return numba.njit(function, **options)
-    finally:
-        settings.CACHE_DIR = before
-
-
-def _private_folder() -> str:
-    """A folder for temporary files that this user alone can write, or nothing: numba would run code that lies there."""
-    folder = Path(tempfile.gettempdir()) / f"gumbel-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        return ""
-    status = folder.lstat()
-    return str(folder) if status.st_uid == os.getuid() and not status.st_mode & 0o022 else ""
+        made = numba.njit(function, **options)
+    return made
