@@ -36,7 +36,7 @@ class Errors(NamedTuple):
 
     category: np.ndarray  # (D,)
     score: np.ndarray  # (D,)
-    kind: np.ndarray  # (D,) index of KINDS
+    kind: np.ndarray  # (D,) index of KINDS, or -1 where an oracle leaves the detection out
     target: np.ndarray  # (D,) object that the detection takes or lies on, -1 for none
     object_category: np.ndarray  # (G,)
     object_kind: np.ndarray  # (G,) index of KINDS: true where it is found, missed, or -1 where an error lies on it
@@ -56,10 +56,13 @@ def diagnose(annotations: Path, predictions: Path) -> dict[str, Any]:
 
 def describe(found: Errors) -> dict[str, Any]:
     """The record of :func:`diagnose`, of errors that are found already."""
-    base = _groups(category_ap(found), found.frequencies)
+    order = ranked(found)
+    base = _groups(category_ap(found, order), found.frequencies)
     record: dict[str, Any] = {"schema": 1, "iou": FOREGROUND, "AP50": base, "errors": {}}
     for kind in ERRORS:
-        fixed = _groups(category_ap(correct(found, kind)), found.frequencies)
+        corrected = correct(found, kind)
+        alike = corrected.category is found.category
+        fixed = _groups(category_ap(corrected, order if alike else ranked(corrected)), found.frequencies)
         kinds = found.object_kind if kind == "missed" else found.kind
         cost = {group: _minus(fixed[group], base[group]) for group in base}
         record["errors"][kind] = {"number": int((kinds == KINDS.index(kind)).sum()), "cost": cost}
@@ -103,27 +106,32 @@ def correct(found: Errors, kind: str) -> Errors:
     if kind == "missed":
         asked = found.object_kind != code
         return found._replace(object_category=found.object_category[asked], object_kind=found.object_kind[asked])
-    kinds, category = found.kind, found.category
+    kinds, category = np.where(found.kind == code, np.int8(-1), found.kind), found.category
     if kind in ("localisation", "classification"):
-        wrong = np.flatnonzero(kinds == code)
+        wrong = np.flatnonzero(found.kind == code)
         free = wrong[found.object_kind[found.target[wrong]] != 0]
-        ranked = free[np.lexsort((-found.score[free], found.target[free]))]
-        targets, first = np.unique(found.target[ranked], return_index=True)
-        kinds, category = kinds.copy(), category.copy()
-        kinds[ranked[first]], category[ranked[first]] = 0, found.object_category[targets]
-    kept = kinds != code
-    return found._replace(category=category[kept], score=found.score[kept], kind=kinds[kept], target=found.target[kept])
+        highest = free[np.lexsort((-found.score[free], found.target[free]))]
+        targets, first = np.unique(found.target[highest], return_index=True)
+        kinds[highest[first]] = 0
+        if kind == "classification":
+            category = category.copy()
+            category[highest[first]] = found.object_category[targets]
+    return found._replace(category=category, kind=kinds)
 
 
-def category_ap(found: Errors) -> np.ndarray:
+def ranked(found: Errors) -> np.ndarray:
+    """The order of detections (D,) by category and falling score."""
+    return np.lexsort((-found.score, found.category))
+
+
+def category_ap(found: Errors, order: np.ndarray) -> np.ndarray:
     """AP50 of each category (K,), over 101 levels of recall as LVIS averages it; NaN without objects."""
-    order = np.lexsort((-found.score, found.category))
-    number = len(found.frequencies)
+    number, kind = len(found.frequencies), found.kind[order]
     bounds = np.searchsorted(found.category[order], np.arange(number + 1))
     objects = np.bincount(found.object_category, minlength=number)
     precision, recall = np.full((1, len(RECALLS), number), np.nan), np.empty((1, number))
-    hit = (found.kind[order] == 0).astype(np.uint16)
-    fill(bounds, hit, np.ones_like(hit), objects, RECALLS, precision, recall)
+    hit, counted = (kind == 0).astype(np.uint16), (kind >= 0).astype(np.uint16)
+    fill(bounds, hit, counted, objects, RECALLS, precision, recall)
     return np.ascontiguousarray(precision[0].T).mean(axis=1)
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +13,8 @@ import orjson
 FREQUENCIES = ("r", "c", "f")
 _IMAGE = ("id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids")
 _CATEGORY = ("id", "name", "frequency")
-_ANNOTATION = ("id", "image_id", "category_id", "bbox", "area", "segmentation")
+_ANNOTATION = ("id", "image_id", "category_id", "area", "bbox", "segmentation")
+_OBJECT = itemgetter(*_ANNOTATION[1:])
 
 
 class Objects(NamedTuple):
@@ -64,13 +67,15 @@ class GroundTruth:
     @cached_property
     def objects(self) -> Objects:
         """The annotations in columns."""
-        columns = {key: [entry[key] for entry in self.annotations] for key in _ANNOTATION}
+        image, category, area, box, shape = (
+            zip(*map(_OBJECT, self.annotations), strict=True) if self.annotations else [()] * 5
+        )
         return Objects(
-            np.searchsorted(self.image_ids, np.array(columns["image_id"], dtype=np.int64)).astype(np.int32),
-            np.searchsorted(self.category_ids, np.array(columns["category_id"], dtype=np.int64)).astype(np.int32),
-            np.array(columns["area"], dtype=np.float64),
-            np.array(columns["bbox"], dtype=np.float64).reshape(-1, 4),
-            columns["segmentation"],
+            np.searchsorted(self.image_ids, np.array(image, dtype=np.int64)).astype(np.int32),
+            np.searchsorted(self.category_ids, np.array(category, dtype=np.int64)).astype(np.int32),
+            np.array(area, dtype=np.float64),
+            np.fromiter(chain.from_iterable(box), np.float64, 4 * len(box)).reshape(-1, 4),
+            list(shape),
         )
 
     def listed(self, name: str) -> np.ndarray:
@@ -105,9 +110,7 @@ def read_ground_truth(path: Path, images: Path | None = None) -> GroundTruth:
     if not record["images"]:
         raise ValueError(f"expected images in the annotations, found none in {path}")
     entries = _entries(record["images"], _IMAGE, f"image of {path}")
-    categories = _entries(
-        record["categories"], (*_CATEGORY, "image_count"), f"category of {path}", optional="image_count"
-    )
+    categories = _entries(record["categories"], _CATEGORY, f"category of {path}")
     annotations = _entries(record["annotations"], _ANNOTATION, f"annotation of {path}", banned="ignore")
     _check_ids(entries, categories, annotations, path)
     every = {entry["id"] for entry in entries}
@@ -115,7 +118,7 @@ def read_ground_truth(path: Path, images: Path | None = None) -> GroundTruth:
     scored = [entry for entry in annotations if entry["area"] > 0 and entry["image_id"] in asked]
     for annotation in scored:
         _check_shape(annotation, path)
-    scored.sort(key=lambda entry: entry["image_id"])
+    scored.sort(key=itemgetter("image_id"))
     others = np.array(sorted(every - asked), dtype=np.int64)
     return GroundTruth([entry for entry in entries if entry["id"] in asked], categories, scored, others)
 
@@ -132,22 +135,19 @@ def _asked(path: Path, known: set[int]) -> set[int]:
     return ids
 
 
-def _entries(
-    entries: list[dict[str, Any]], keys: tuple[str, ...], what: str, optional: str = "", banned: str = ""
-) -> list[dict[str, Any]]:
-    """The named fields of ``entries``, sorted by id."""
+def _entries(entries: list[dict[str, Any]], keys: tuple[str, ...], what: str, banned: str = "") -> list[dict[str, Any]]:
+    """``entries`` sorted by id, all of which have ``keys``."""
     for entry in entries:
-        missing = [key for key in keys if key not in entry and key != optional]
-        if missing:
+        if not all(map(entry.__contains__, keys)):
+            missing = [key for key in keys if key not in entry]
             raise ValueError(
                 f"expected {missing} in every {what}, found none in {entry.get('id')}: use LVIS v1 annotations"
             )
-        if entry.get(banned):
+        if banned and entry.get(banned):
             raise ValueError(
                 f"expected no `{banned}` in any {what}, found it in {entry['id']}: LVIS has no such field, remove it"
             )
-    chosen = [{key: entry[key] for key in keys if key in entry} for entry in entries]
-    return sorted(chosen, key=lambda entry: entry["id"])
+    return sorted(entries, key=itemgetter("id"))
 
 
 def _check_shape(annotation: dict[str, Any], path: Path) -> None:

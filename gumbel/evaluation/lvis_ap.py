@@ -74,20 +74,20 @@ def score(
     iou_types = tuple(iou_types)
     _check_options(iou_types, protocol, backend)
     truth, detections = read_ground_truth(annotations, images), scan_predictions(predictions)
-    rows, counts = select(truth, detections, protocol)
-    found = find_matches(truth, detections, rows, iou_types, overlaps)
+    chosen = select(truth, detections, protocol)
+    found = find_matches(truth, detections, chosen, iou_types, overlaps)
     record: dict[str, Any] = {"schema": 1}
     tables = []
     for iou_type in iou_types:
         if backend == "official":
-            precision, recall = official_backend.precision_and_recall(truth, detections, rows, iou_type)
+            precision, recall = official_backend.precision_and_recall(truth, detections, chosen.rows, iou_type)
         else:
             precision, recall = precision_and_recall(found.matches[iou_type])
         if PROTOCOLS[protocol].per_image is None:
             recall = np.full_like(recall, -1)  # AR is that of so many detections an image
         record[iou_type] = official_figures(precision, recall, truth.frequencies)
         tables.append(per_category(truth, precision, iou_type))
-    record["protocol"] = _protocol(truth, detections, protocol, backend, counts | {"zero_area": found.zero_area})
+    record["protocol"] = _protocol(truth, detections, protocol, backend, chosen.counts | {"zero_area": found.zero_area})
     return Scores(record, pd.concat(tables, ignore_index=True), found)
 
 

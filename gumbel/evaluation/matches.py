@@ -18,7 +18,7 @@ from gumbel.evaluation.ground_truth import GroundTruth, Objects, read_ground_tru
 from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentations
 from gumbel.evaluation.pairs import assign, box_pairs, lower, mask_pairs
 from gumbel.evaluation.predictions import Predictions, Shapes, scan_predictions
-from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, select
+from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection, select
 
 LEAST = float(IOU_THRESHOLDS[0])
 ALL = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
@@ -113,26 +113,26 @@ class _Piece(NamedTuple):
 def match(annotations: Path, predictions: Path, iou_type: str) -> Matches:
     """Match a file of detections with LVIS v1 annotations once, under the protocol of ``lvis_ap.evaluate``."""
     truth, detections = read_ground_truth(annotations), scan_predictions(predictions)
-    return find_matches(truth, detections, select(truth, detections)[0], [iou_type]).matches[iou_type]
+    return find_matches(truth, detections, select(truth, detections), [iou_type]).matches[iou_type]
 
 
 def find_matches(
-    truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_types: Iterable[str], overlaps: bool = False
+    truth: GroundTruth, predictions: Predictions, chosen: Selection, iou_types: Iterable[str], overlaps: bool = False
 ) -> Found:
-    """Match the detections ``rows``, as ``protocol.select`` gives them, under each of ``iou_types``.
+    """Match the ``chosen`` detections, under each of ``iou_types``.
 
     ``overlaps`` tells how masks lie on objects as well. Raises ValueError for shapes that cannot be scored.
     """
     iou_types = tuple(iou_types)
     pieces: dict[str, list[_Piece]] = {iou_type: [] for iou_type in iou_types}
     lying: list[tuple[np.ndarray, ...]] = []
-    parts = _parts(truth, predictions, rows)
+    parts = _parts(truth, predictions, chosen)
     for found, facts in _in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts):
         for iou_type, piece in found.items():
             pieces[iou_type].append(piece)
         lying.append(facts)
     whole = {iou_type: _Piece(*_joined(pieces.pop(iou_type))) for iou_type in iou_types}
-    zero_area = {iou_type: len(rows) - len(piece.category) for iou_type, piece in whole.items()}
+    zero_area = {iou_type: len(chosen.rows) - len(piece.category) for iou_type, piece in whole.items()}
     return Found(
         {iou_type: _rank(truth, piece) for iou_type, piece in whole.items()},
         zero_area,
@@ -158,10 +158,9 @@ def _joined(parts: Sequence[Iterable[np.ndarray]]) -> list[np.ndarray]:
     return [np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)]
 
 
-def _parts(truth: GroundTruth, predictions: Predictions, rows: np.ndarray) -> Iterator[_Part]:
+def _parts(truth: GroundTruth, predictions: Predictions, chosen: Selection) -> Iterator[_Part]:
     spared = truth.listed("not_exhaustive_category_ids")
-    image = np.searchsorted(truth.image_ids, predictions.image_id[rows]).astype(np.int32)
-    category = np.searchsorted(truth.category_ids, predictions.category_id[rows]).astype(np.int32)
+    rows, image, category, _ = chosen
     for own, shapes in predictions.parts(rows):
         _check_sizes(truth, image[own], shapes)
         first, last = (np.searchsorted(truth.objects.image, image[own], side=side) for side in ("left", "right"))

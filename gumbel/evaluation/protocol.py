@@ -28,55 +28,72 @@ class Protocol(NamedTuple):
 PROTOCOLS = {"lvis": Protocol(MAX_DETECTIONS, None), "fixed": Protocol(None, 10_000)}
 
 
-def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis") -> tuple[np.ndarray, dict[str, int]]:
-    """Rows that are scored, by image id and falling score, and how many detections fell out at each step.
+class Selection(NamedTuple):
+    """Detections that are scored, by image and falling score; images and categories are indices in the order of ids."""
 
-    First those of images that are not asked for, then those over the cap, then unknown categories, then those that the
-    federated protocol does not judge: the category is neither annotated in the image nor listed as absent. Warns of
-    unknown categories, and of many images without detections. Raises ValueError for detections in unknown images.
+    rows: np.ndarray  # (n,) in the file
+    image: np.ndarray  # (n,) int32
+    category: np.ndarray  # (n,) int32
+    counts: dict[str, int]  # how many detections were read, and fell out at each step
+
+
+def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis") -> Selection:
+    """Choose the detections that ``protocol``, one of :data:`PROTOCOLS`, scores.
+
+    First those of images that are not asked for fall out, then those over the cap, then unknown categories, then those
+    that the federated protocol does not judge: the category is neither annotated in the image nor listed as absent.
+    Warns of unknown categories, and of many images without detections. Raises ValueError for detections in unknown
+    images.
     """
-    rows = np.flatnonzero(_in_images(truth, predictions))
-    capped = _cap(predictions, rows, PROTOCOLS[protocol])
-    known = capped[np.isin(predictions.category_id[capped], truth.category_ids)]
+    image, asked = _index(truth.image_ids, predictions.image_id)
+    _refuse_unknown_images(truth, predictions, asked)
+    category, known = _index(truth.category_ids, predictions.category_id)
+    inside = np.flatnonzero(asked)
+    empty = len(truth.images) - int(np.count_nonzero(np.bincount(image[inside])))
+    _warn(truth, predictions, known, empty)
+    capped = _cap(predictions, inside, image, PROTOCOLS[protocol])
+    rows = capped[known[capped]]
     judged = truth.listed("neg_category_ids")
     judged[truth.objects.image, truth.objects.category] = True
-    pairs = (
-        np.searchsorted(truth.image_ids, predictions.image_id[known]),
-        np.searchsorted(truth.category_ids, predictions.category_id[known]),
-    )
-    scored = known[judged[pairs]]
-    found = len(np.unique(predictions.image_id[rows]))
-    _warn(truth, predictions, len(truth.images) - found)
-    return scored, {
+    scored = rows[judged[image[rows], category[rows]]]
+    counts = {
         "read": len(predictions),
-        "in_other_images": len(predictions) - len(rows),
-        "over_the_cap": len(rows) - len(capped),
-        "unknown_category": len(capped) - len(known),
-        "not_judged": len(known) - len(scored),
-        "images_without": len(truth.images) - found,
+        "in_other_images": len(predictions) - len(inside),
+        "over_the_cap": len(inside) - len(capped),
+        "unknown_category": len(capped) - len(rows),
+        "not_judged": len(rows) - len(scored),
+        "images_without": empty,
     }
+    return Selection(scored, image[scored], category[scored], counts)
 
 
-def _in_images(truth: GroundTruth, predictions: Predictions) -> np.ndarray:
-    inside = np.isin(predictions.image_id, truth.image_ids)
-    strange = ~inside & ~np.isin(predictions.image_id, truth.other_images)
-    if strange.any():
+def _index(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each value among ascending ``ids``, 0 for one that is not there, and whether it is."""
+    place = np.searchsorted(ids, values).astype(np.int32)
+    place[place == len(ids)] = 0
+    known = ids[place] == values if len(ids) else np.zeros(len(values), bool)
+    place[~known] = 0
+    return place, known
+
+
+def _refuse_unknown_images(truth: GroundTruth, predictions: Predictions, asked: np.ndarray) -> None:
+    strange = predictions.image_id[~asked]
+    strange = strange[~np.isin(strange, truth.other_images)]
+    if len(strange):
         raise ValueError(
-            f"expected detections in images of the annotations, found {strange.sum()} in others, first in image "
-            f"{predictions.image_id[strange.argmax()]}: score them against the annotations they were predicted for"
+            f"expected detections in images of the annotations, found {len(strange)} in others, first in image "
+            f"{strange[0]}: score them against the annotations they were predicted for"
         )
-    return inside
 
 
-def _warn(truth: GroundTruth, predictions: Predictions, empty: int) -> None:
-    foreign = ~np.isin(predictions.category_id, truth.category_ids)
-    if foreign.any():
+def _warn(truth: GroundTruth, predictions: Predictions, known: np.ndarray, empty: int) -> None:
+    if not known.all():
         warnings.warn(
-            f"{foreign.sum()} detections are not scored, their categories are not in the annotations, first "
-            f"{predictions.category_id[foreign.argmax()]}: check that labels were turned into LVIS ids",
+            f"{(~known).sum()} detections are not scored, their categories are not in the annotations, first "
+            f"{predictions.category_id[known.argmin()]}: check that labels were turned into LVIS ids",
             stacklevel=3,
         )
-    if len(predictions) and 3 * empty > len(truth.images):
+    if 3 * empty > len(truth.images):
         warnings.warn(
             f"{empty} of {len(truth.images)} images have no detections, so that all their objects count as missed: "
             "check that the predictions are whole, and of the images that the annotations are of",
@@ -84,11 +101,16 @@ def _warn(truth: GroundTruth, predictions: Predictions, empty: int) -> None:
         )
 
 
-def _cap(predictions: Predictions, rows: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """The ``rows`` that are kept, by image id and falling score; equal scores stay in the order of the file."""
-    for column, most in ((predictions.category_id, protocol.per_category), (predictions.image_id, protocol.per_image)):
-        if most is not None:
-            order = rows[np.lexsort((-predictions.score[rows], column[rows]))]
-            first = np.searchsorted(column[order], column[order], side="left")
-            rows = np.sort(order[np.arange(len(order)) - first < most])
-    return rows[np.lexsort((-predictions.score[rows], predictions.image_id[rows]))]
+def _cap(predictions: Predictions, rows: np.ndarray, image: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """The ``rows`` that are kept, by ``image`` (N,) and falling score; equal scores stay in the order of the file."""
+    if protocol.per_category is not None:
+        rows = np.sort(_first(rows, predictions.category_id, predictions.score, protocol.per_category))
+    return _first(rows, image, predictions.score, protocol.per_image)
+
+
+def _first(rows: np.ndarray, group: np.ndarray, score: np.ndarray, number: int | None) -> np.ndarray:
+    """The ``rows`` by ``group`` and falling score, of each group the first ``number``."""
+    order = rows[np.lexsort((-score[rows], group[rows]))]
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return order if number is None else order[rank < number]
