@@ -129,10 +129,10 @@ def category_ap(found: Errors, order: np.ndarray) -> np.ndarray:
     number, kind = len(found.frequencies), found.kind[order]
     bounds = np.searchsorted(found.category[order], np.arange(number + 1))
     objects = np.bincount(found.object_category, minlength=number)
-    precision, recall = np.full((1, len(RECALLS), number), np.nan), np.empty((1, number))
+    precision, recall = np.full((1, len(RECALLS), number, 1), np.nan), np.empty((1, number, 1))
     hit, counted = (kind == 0).astype(np.uint16), (kind >= 0).astype(np.uint16)
-    fill(bounds, hit, counted, objects, RECALLS, precision, recall)
-    return np.ascontiguousarray(precision[0].T).mean(axis=1)
+    fill(bounds, hit, counted, objects, RECALLS, precision, recall, 0)
+    return np.ascontiguousarray(precision[0, ..., 0].T).mean(axis=1)
 
 
 def _groups(ap: np.ndarray, frequency: np.ndarray) -> dict[str, float | None]:

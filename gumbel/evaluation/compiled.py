@@ -1,11 +1,16 @@
 """Machine code of loops that NumPy would need many passes for.
 
-The code is compiled when a function is first called, and kept beside its module, for each kind of processor; where that
-cannot be written, in the user's cache folder. numba looks whether the module changed, not what it imports: so a
-compiled function calls only those of its own module.
+    python -m gumbel.evaluation.compiled
+
+compiles all of it, as ``make install`` does; otherwise a function is compiled when it is first called. The code is kept
+beside its module, for each kind of processor; where that cannot be written, in the user's cache folder. numba looks
+whether the module changed, not what it imports: so a compiled function calls only those of its own module.
 """
 
+import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -21,3 +26,27 @@ def compiled(function: Function) -> Function:
     except RuntimeError:  # no place that can be written
         made = numba.njit(function, **options)
     return made
+
+
+def prepare() -> None:
+    """Call every compiled function once, on one object and its detection."""
+    from gumbel.evaluation.bootstrap import resample
+    from gumbel.evaluation.lvis_ap import score
+    from gumbel.evaluation.predictions import PredictionWriter
+
+    image = {"id": 1, "height": 9, "width": 9, "neg_category_ids": [], "not_exhaustive_category_ids": []}
+    thing = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4], "area": 16}
+    thing["segmentation"] = [[1, 1, 5, 1, 5, 5, 1, 5]]
+    categories = [{"id": 1, "name": "thing", "frequency": "f"}]
+    with tempfile.TemporaryDirectory() as folder:
+        annotations, predictions = Path(folder) / "annotations.json", Path(folder) / "predictions.parquet"
+        annotations.write_text(json.dumps({"images": [image], "annotations": [thing], "categories": categories}))
+        with PredictionWriter(predictions) as writer:
+            mask = {"size": [9, 9], "counts": b":4500000S1"}
+            writer.write(1, [1], [0.5], [thing["bbox"]], [mask])
+        found = score(annotations, predictions, ["segm", "bbox", "boundary"], overlaps=True).found
+    resample(found.matches["segm"], 1)
+
+
+if __name__ == "__main__":
+    prepare()

@@ -128,7 +128,7 @@ def lower(
     """Lower the IoU of each pair to that of other masks of the same detections and objects."""
     for d in range(len(ends) - 1):
         for p in range(ends[d], ends[d + 1]):
-            iou[p] = min(iou[p], _mask_iou(mask, d, other, objects[p]))
+            iou[p] = min(iou[p], _mask_iou(mask, d, other, int(objects[p])))
 
 
 @compiled

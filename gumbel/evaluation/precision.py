@@ -16,7 +16,7 @@ def precision_and_recall(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
     for area, ranking in enumerate(matches.rankings):
         bounds = np.searchsorted(ranking.category, np.arange(shape[1] + 1))
         objects = np.bincount(ranking.object_category, minlength=shape[1])
-        fill(bounds, ranking.true, ranking.counted, objects, RECALLS, precision[..., area], recall[..., area])
+        fill(bounds, ranking.true, ranking.counted, objects, RECALLS, precision, recall, area)
     return precision, recall
 
 
@@ -29,8 +29,11 @@ def fill(
     recalls: np.ndarray,
     precision: np.ndarray,
     recall: np.ndarray,
+    area: int,
 ) -> None:
-    """Fill ``precision`` (T, R, K) at ``recalls`` (R,) and ``recall`` (T, K) of categories that have ``objects`` (K,).
+    """Fill ``precision`` (T, R, K, A) at ``recalls`` (R,) and ``recall`` (T, K, A) for one ``area``.
+
+    Categories without ``objects`` (K,) are left as they are.
 
     Detections ``bounds[k]`` to ``bounds[k + 1]`` are those of category k by falling score, ``true`` and ``counted`` as
     in ``Ranking``. At a level of recall stands the highest precision from there on, which is that of a true positive.
@@ -53,5 +56,5 @@ def fill(
                 for r in range(len(recalls)):
                     while n < hits and (n + 1) / objects[k] < recalls[r]:
                         n += 1
-                    precision[t, r, k] = best[n] if n < hits else 0.0
-                recall[t, k] = hits / objects[k]
+                    precision[t, r, k, area] = best[n] if n < hits else 0.0
+                recall[t, k, area] = hits / objects[k]

@@ -157,7 +157,7 @@ class Shapes(NamedTuple):
         _, offsets, data = self.counts.buffers()
         start = self.counts.offset
         ends = np.frombuffer(offsets, np.int64)[start : start + len(self.counts) + 1] if offsets else np.zeros(1, int)
-        return np.frombuffer(data or b"", np.uint8), ends
+        return np.frombuffer(data or b"", np.uint8), ends.copy()
 
     def masks(self) -> list[dict[str, Any]]:
         """COCO's compressed RLE dicts, sizes (height, width)."""

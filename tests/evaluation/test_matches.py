@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -18,6 +20,7 @@ from gumbel.evaluation.masks import object_mask
 from gumbel.evaluation.matches import match
 from gumbel.evaluation.official_backend import load_api
 from gumbel.evaluation.protocol import AREAS
+from gumbel.paths import REPOSITORY
 from tests.evaluation import federated
 
 
@@ -135,3 +138,21 @@ def test_code_is_compiled_where_it_cannot_be_kept():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[-1.0, inf, 1.0]\n"
+
+
+def test_an_installation_compiles_all_that_an_evaluation_needs(tmp_path):
+    shutil.copytree(REPOSITORY / "gumbel", tmp_path / "gumbel", ignore=shutil.ignore_patterns("__pycache__"))
+    annotations, found = federated.write(tmp_path, *federated.generate(0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NUMBA_CACHE_DIR")}
+
+    def compiled_files(*command):
+        subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, check=True, capture_output=True, env=environment)
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "gumbel").rglob("*.nb[ci]")}
+
+    prepared = compiled_files("gumbel.evaluation.compiled")
+    options = "--output m.json --bootstrap b.npz --replicates 3 --errors e.json --iou-type segm bbox boundary"
+    given = f"--annotations {annotations} --predictions {found}"
+    assert prepared == compiled_files(*f"gumbel evaluate {given} {options}".split())
+    (tmp_path / "p.json").write_text("[]")
+    assert prepared == compiled_files(*f"gumbel compare {found} p.json --annotations {annotations}".split())
+    assert "-m gumbel.evaluation.compiled\n" in (REPOSITORY / "Makefile").read_text()
