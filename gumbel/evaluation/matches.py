@@ -237,6 +237,18 @@ def _assigned(part: _Part, area: np.ndarray, pairs: _Pairs) -> _Piece:
     return _Piece(part.category[keep], part.image[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
 
 
+def taken(overlap: np.ndarray) -> np.ndarray:
+    """The object (G) that each detection takes, of D in order, at the first threshold; -1 for none.
+
+    ``overlap`` (D, G) is their IoU, 0 for pairs that are not to match.
+    """
+    detections, objects = np.nonzero(overlap >= LEAST)
+    ends = np.searchsorted(detections, np.arange(len(overlap) + 1))
+    nothing = np.zeros((2, 1, len(overlap)), np.uint16)
+    pairs = ends, objects.astype(np.int32), overlap[detections, objects]
+    return assign(*pairs, np.zeros(overlap.shape[1]), IOU_THRESHOLDS[:1], AREAS[:1], *nothing)
+
+
 def _rank(truth: GroundTruth, piece: _Piece) -> Matches:
     # Equal scores stay in the order of images, as in the official API
     order = np.lexsort((-piece.score, piece.category))

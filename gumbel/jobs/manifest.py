@@ -20,10 +20,10 @@ PACKAGES = (
     "mmdet",
     "mmengine",
     "lvis",
-    "hotcoco",
     "numba",
     "numpy",
     "opencv-python-headless",
+    "pycocotools",
     "snakemake",
 )
 SLURM = (
