@@ -12,6 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from gumbel.datasets.annotations import URL_PREFIX
+from gumbel.evaluation.matches import taken
 from gumbel.evaluation.predictions import Predictions, read_predictions
 from gumbel.words import activation_name
 
@@ -21,7 +22,6 @@ Rle = Mapping[str, Any]
 _COLOURS = ((230, 90, 0), (0, 140, 210), (0, 158, 115), (204, 100, 170), (240, 180, 0), (110, 70, 200), (200, 30, 60))
 _ABSENT = (20, 20, 20)  # categories that the ground truth of the image does not have
 _SIDE = 320  # longer side of a drawn picture, in pixels
-_MATCH = 0.5  # mask IoU from which a detection is called right, as in AP50
 _SEARCHED = 500  # images that are searched for the worst failures, rarest categories first
 
 
@@ -199,16 +199,11 @@ def _panel(
 
 def _matched(objects: Sequence[_Object], truth: Sequence[_Object]) -> list[bool]:
     """Whether each object, in order, takes a ground truth of its category that no one took before."""
-    free = list(truth)
-    result = []
-    for thing in objects:
-        same = [candidate for candidate in free if candidate.category == thing.category]
-        overlaps = coco_mask.iou([thing.mask], [c.mask for c in same], [0] * len(same))[0] if same else np.zeros(1)
-        hit = bool(overlaps.max() >= _MATCH)
-        if hit:
-            free.remove(same[int(overlaps.argmax())])
-        result.append(hit)
-    return result
+    if not objects or not truth:
+        return [False] * len(objects)
+    overlap = coco_mask.iou([thing.mask for thing in objects], [thing.mask for thing in truth], [0] * len(truth))
+    same = np.array([[thing.category == known.category for known in truth] for thing in objects])
+    return (taken(np.where(same, overlap, 0.0)) >= 0).tolist()
 
 
 def _resize(picture: np.ndarray) -> np.ndarray:
