@@ -65,6 +65,7 @@ $(STAMP): requirements.txt pyproject.toml | prerequisites
 	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --requirement requirements.txt
 	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@$(BIN)/python -c "from mmcv.ops import nms"
+	@$(BIN)/python -m gumbel.evaluation.compiled
 	@touch $@
 
 prerequisites:

@@ -1,17 +1,20 @@
-"""Time and memory of LVIS evaluation, its bootstrap and the object distribution, on generated data of LVIS's size.
+"""Time and memory of LVIS evaluation and of the object distribution, on generated data of LVIS's size.
 
     python benchmarks/evaluation.py --scale 0.1      # everything on a tenth of LVIS
-    python benchmarks/evaluation.py --scale 1 --only hotcoco --only bootstrap
+    python benchmarks/evaluation.py --scale 1 --only masks --only all
+    python benchmarks/evaluation.py --scale 1 --only masks --only all --against ../before
     python benchmarks/evaluation.py --scale 1 --only objects
 
 The data has LVIS v1's numbers of images, annotations and categories (category counts from
 configs/paper/lvis_v1_categories.csv), and 262 detections an image: near hits, duplicates, wrong classes, ties, empty
 masks, and in a quarter of the images as many judged detections as the cap of 300 admits. Every measurement runs in a
-process of its own, reading included. The last line is a JSON record.
+process of its own, reading included; ``--against`` runs the command of another checkout on the same data, before ours,
+and compares what both wrote. ``--repeat`` measures several times and takes the fastest. The last line is a JSON record.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -26,24 +29,27 @@ import pandas as pd
 import pycocotools.mask as rle
 
 from gumbel.analysis.object_distribution import object_distribution
-from gumbel.evaluation.bootstrap import resample
-from gumbel.evaluation.lvis_ap import evaluate
-from gumbel.evaluation.matches import match
-from gumbel.evaluation.official_backend import load_api
-from gumbel.evaluation.predictions import PredictionWriter
-from gumbel.evaluation.protocol import MAX_DETECTIONS
-from gumbel.paths import CONFIGS
+from gumbel.evaluation.ground_truth import read_ground_truth
+from gumbel.evaluation.lvis_ap import official_figures
+from gumbel.evaluation.official_backend import load_api, precision_and_recall
+from gumbel.evaluation.predictions import PredictionWriter, read_predictions
+from gumbel.evaluation.protocol import MAX_DETECTIONS, select
+from gumbel.paths import CONFIGS, REPOSITORY
 
 SPLITS = {"train": (100_170, 1_270_141), "val": (19_809, 244_707)}  # images, annotations of LVIS v1
 DETECTIONS = 263  # per image: 5.2 million on val
 HEIGHT, WIDTH, VERTICES = 480, 640, 50
 BLOCK = 5000  # annotations that are drawn and written at a time
 JOBS = {
-    "hotcoco": "LVIS AP, hotcoco",
-    "bootstrap": "1000 replicates of every figure",
-    "official": "LVIS AP, official API in chunks",
-    "whole": "LVIS AP, official API whole",
+    "masks": "AP of masks",
+    "all": "AP, 1000 replicates and types of error, masks and boxes",
+    "official": "AP of masks, official API in chunks",
+    "whole": "AP of masks, official API whole",
     "objects": "object distribution",
+}
+OPTIONS = {
+    "masks": "--iou-type segm",
+    "all": "--per-category per_category.parquet --bootstrap bootstrap.npz --errors errors.json",
 }
 
 
@@ -150,68 +156,105 @@ def measure(job: Callable[[], Any]) -> dict[str, Any]:
     """Run ``job`` and return wall and CPU seconds, and the process's peak of memory in GiB."""
     start = time.perf_counter()
     result = job()
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return {
-        "wall_s": round(time.perf_counter() - start, 1),
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
-        "peak_gib": round(usage.ru_maxrss / 2**20, 2),
-        "result": result,
-    }
+    return _figures(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)) | {"result": result}
+
+
+def _figures(seconds: float, usage: resource.struct_rusage) -> dict[str, Any]:
+    cpu = usage.ru_utime + usage.ru_stime
+    return {"wall_s": round(seconds, 1), "cpu_s": round(cpu, 1), "peak_gib": round(usage.ru_maxrss / 2**20, 2)}
 
 
 def run_whole(root: Path) -> dict[str, float | None]:
-    """The official API as its authors run it: all categories at once, masks alone."""
+    """The official API as its authors run it: all categories at once."""
     evaluation = load_api().LVISEval(str(root / "val.json"), str(root / "results.json"), "segm")
     evaluation.run()
     return {name: None if value == -1 else float(value) for name, value in evaluation.get_results().items()}
 
 
-def run_bootstrap(root: Path, iou_type: str) -> dict[str, float]:
-    """The whole stage behind the intervals; returns the figures with every image once."""
-    resamples = resample(match(root / "val.json", root / "predictions.parquet", iou_type), 1000)
-    return {name: float(values[0]) for name, values in resamples.point.items()}
+def run_official(root: Path) -> dict[str, float | None]:
+    truth, detections = read_ground_truth(root / "val.json"), read_predictions(root / "predictions.parquet")
+    rows = select(truth, detections).rows
+    return official_figures(*precision_and_recall(truth, detections, rows, "segm"), truth.frequencies)
 
 
-def run_job(job: str, root: Path, iou_type: str) -> dict[str, Any]:
+def run_job(job: str, root: Path) -> dict[str, Any]:
     if job == "objects":
         return measure(lambda: float(object_distribution(root / "train.json", 16)["probability"].sum()))
-    if job == "bootstrap":
-        return measure(lambda: run_bootstrap(root, iou_type))
-    if job == "whole":
-        return measure(lambda: run_whole(root))
-    return measure(lambda: evaluate(root / "val.json", root / "predictions.parquet", (iou_type,), job)[0][iou_type])
+    return measure(lambda: run_whole(root) if job == "whole" else run_official(root))
 
 
-def in_process(job: str, root: Path, iou_type: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--job", job, "--root", str(root), "--iou-type", iou_type]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    figures = json.loads(output.splitlines()[-1])
+def in_process(job: str, root: Path, code: Path = REPOSITORY) -> dict[str, Any]:
+    """Figures of a job; of the command, as the checkout ``code`` has it, with what it wrote."""
+    start = time.perf_counter()
+    if job in OPTIONS:
+        folder = root / code.name / job
+        folder.mkdir(parents=True, exist_ok=True)
+        files = f"--annotations {root / 'val.json'} --predictions {root / 'predictions.parquet'} --output metrics.json"
+        command = [sys.executable, "-m", "gumbel", "evaluate", *files.split(), *OPTIONS[job].split()]
+        with subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(code)}) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
+        figures = _figures(time.perf_counter() - start, usage)
+        figures["result"] = json.loads((folder / "metrics.json").read_text())["segm"]
+    else:
+        command = [sys.executable, __file__, "--job", job, "--root", str(root)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        figures = json.loads(output.splitlines()[-1])
     print(
-        f"{JOBS[job]:32} {iou_type:4} wall {figures['wall_s']:7} s  "
-        f"CPU {figures['cpu_s']:7} s  peak {figures['peak_gib']} GiB",
+        f"{JOBS[job]:55} wall {figures['wall_s']:7} s  CPU {figures['cpu_s']:7} s  peak {figures['peak_gib']} GiB"
+        + ("" if code == REPOSITORY else "  (before)"),
         flush=True,
     )
     return figures
 
 
-def benchmark(scale: float, seed: int, jobs: list[str], root: Path) -> dict[str, Any]:
+def benchmark(
+    scale: float, seed: int, jobs: list[str], root: Path, against: Path | None = None, repeat: int = 1
+) -> dict[str, Any]:
     report: dict[str, Any] = {"scale": scale, "seed": seed}
     if "objects" in jobs:
         write_annotations(root / "train.json", "train", scale, seed)
-        report["objects"] = in_process("objects", root, "-")
+        report["objects"] = in_process("objects", root)
         report["objects"]["file_gib"] = round((root / "train.json").stat().st_size / 2**30, 2)
-    backends = [job for job in jobs if job != "objects"]
-    if backends:
+    ours = [job for job in jobs if job in OPTIONS]
+    theirs = [job for job in jobs if job in ("official", "whole")]
+    if ours or theirs:
         write_annotations(root / "val.json", "val", scale, seed)
         report["detections"] = write_predictions(
             root / "val.json", root / "predictions.parquet", root / "results.json", seed
         )
         report["file"] = sizes(root)
-        for iou_type in ("segm", "bbox"):
-            runs = {job: in_process(job, root, iou_type) for job in backends if job != "whole" or iou_type == "segm"}
-            others = [job for job in runs if job in ("official", "whole")] if "hotcoco" in runs else []
-            report[iou_type] = runs | {f"{job}_ratio": compare(runs["hotcoco"], runs[job], job) for job in others}
+    for job in ours:
+        runs: dict[Path, list[dict[str, Any]]] = {code: [] for code in (against, REPOSITORY) if code}
+        for _ in range(repeat):
+            for code in runs:
+                runs[code].append(in_process(job, root, code))
+        report[job] = min(runs[REPOSITORY], key=lambda run: run["wall_s"])
+        if against:
+            report[f"{job} before"] = min(runs[against], key=lambda run: run["wall_s"])
+            report[f"{job} ratio"] = compare(report[job], report[f"{job} before"], f"{job}: before")
+            report[f"{job} ratio"]["same_files"] = same_files(*(root / code.name / job for code in runs))
+    for job in theirs:
+        report[job] = in_process(job, root)
+        if "masks" in report:
+            report[f"{job} ratio"] = compare(report["masks"], report[job], job)
     return report
+
+
+def same_files(first: Path, second: Path) -> bool:
+    """Whether metrics, categories, replicates and types of error of two runs are the same to the last bit."""
+    records = [json.loads((folder / "metrics.json").read_text()) for folder in (first, second)]
+    same = all(records[0].get(iou_type) == records[1].get(iou_type) for iou_type in ("segm", "bbox"))
+    if (second / "errors.json").exists():
+        same &= (first / "errors.json").read_bytes() == (second / "errors.json").read_bytes()
+        tables = [pd.read_parquet(folder / "per_category.parquet") for folder in (first, second)]
+        same &= tables[0].equals(tables[1])
+        with np.load(first / "bootstrap.npz") as one, np.load(second / "bootstrap.npz") as other:
+            same &= sorted(one) == sorted(other)
+            same &= all(np.array_equal(one[name], other[name], equal_nan=one[name].dtype.kind == "f") for name in one)
+    return bool(same)
 
 
 def sizes(root: Path) -> dict[str, float]:
@@ -221,11 +264,11 @@ def sizes(root: Path) -> dict[str, float]:
 
 
 def compare(ours: dict[str, Any], theirs: dict[str, Any], job: str) -> dict[str, float]:
-    """How many times more the official API takes, and the largest difference of a figure."""
-    ratio = {key: round(theirs[key] / ours[key], 1) for key in ("wall_s", "cpu_s", "peak_gib")}
+    """How many times more the other takes, and the largest difference of a figure."""
+    ratio = {key: round(theirs[key] / ours[key], 2) for key in ("wall_s", "cpu_s", "peak_gib")}
     figures = (np.array([side["result"][name] for name in ours["result"]], dtype=float) for side in (ours, theirs))
     ratio["difference"] = difference(*figures)
-    print(f"{job} / hotcoco: {ratio}")
+    print(f"{job} / ours: {ratio}")
     return ratio
 
 
@@ -240,15 +283,18 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=0.1, help="share of LVIS's images (default 0.1)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=JOBS, action="append", help="run these alone")
+    parser.add_argument("--against", type=Path, help="another checkout, whose command is measured as well")
+    parser.add_argument("--repeat", type=int, default=1, help="times that the command is measured (default 1)")
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--iou-type", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        print(json.dumps(run_job(options.job, options.root, options.iou_type)))
+        print(json.dumps(run_job(options.job, options.root)))
         return
+    against = options.against.resolve() if options.against else None
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(benchmark(options.scale, options.seed, options.only or list(JOBS), Path(folder))))
+        jobs = options.only or list(JOBS)
+        print(json.dumps(benchmark(options.scale, options.seed, jobs, Path(folder), against, options.repeat)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from pathlib import Path
 BLOCKED = [
     "altair",
     "cv2",
-    "hotcoco",
     "jinja2",
     "lvis",
     "matplotlib",

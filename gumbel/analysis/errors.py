@@ -17,29 +17,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-from pycocotools import mask as rle
 
-from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
-from gumbel.evaluation.lvis_ap import select
-from gumbel.evaluation.matches import object_mask
-from gumbel.evaluation.predictions import Predictions, read_predictions
-from gumbel.evaluation.protocol import shapes
+from gumbel.evaluation.lvis_ap import score
+from gumbel.evaluation.matches import Found
+from gumbel.evaluation.precision import fill
+from gumbel.evaluation.protocol import IOU_THRESHOLDS, RECALLS
 
 ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
-FOREGROUND, BACKGROUND = 0.5, 0.1
-RECALLS = np.linspace(0, 1, 101)
+KINDS = ("true", *ERRORS)
+FOREGROUND, BACKGROUND = float(IOU_THRESHOLDS[0]), 0.1
 #: Edges of the histogram of scores: six to a decade. Scores below the first count in the first bin.
 SCORE_EDGES = np.concatenate([np.logspace(-4, 0, 25)[:-1], [1.0]])
 _BINS = 10  # of the reliability diagram, of equal width
 
 
 class Errors(NamedTuple):
-    """Detections that LVIS judges, images ascending and scores falling, and the objects."""
+    """D detections that LVIS judges, images ascending and scores falling, and G objects; categories are indices."""
 
-    detections: pd.DataFrame  # category_id, score, kind (as above), target (row of objects; -1 for none)
-    objects: pd.DataFrame  # category_id, kind (found, missed, or blank where an error lies on it)
-    categories: pd.DataFrame  # category_id, frequency
+    category: np.ndarray  # (D,)
+    score: np.ndarray  # (D,)
+    kind: np.ndarray  # (D,) index of KINDS, or -1 where an oracle leaves the detection out
+    target: np.ndarray  # (D,) object that the detection takes or lies on, -1 for none
+    object_category: np.ndarray  # (G,)
+    object_kind: np.ndarray  # (G,) index of KINDS: true where it is found, missed, or -1 where an error lies on it
+    frequencies: np.ndarray  # (K,) r, c or f
 
 
 def diagnose(annotations: Path, predictions: Path) -> dict[str, Any]:
@@ -49,149 +50,92 @@ def diagnose(annotations: Path, predictions: Path) -> dict[str, Any]:
     gained where an oracle corrects it, of all, r, c and f; ``scores`` and ``calibration`` as :func:`histogram`
     and :func:`calibration` give them. What is undefined is None.
     """
-    return describe(find_errors(read_ground_truth(annotations), read_predictions(predictions)))
+    found = score(annotations, predictions, ["segm"], overlaps=True).found
+    return describe(find_errors(found))
 
 
 def describe(found: Errors) -> dict[str, Any]:
     """The record of :func:`diagnose`, of errors that are found already."""
-    base = _groups(category_ap(found.detections, found.objects, found.categories), found.categories)
+    order = ranked(found)
+    base = _groups(category_ap(found, order), found.frequencies)
     record: dict[str, Any] = {"schema": 1, "iou": FOREGROUND, "AP50": base, "errors": {}}
     for kind in ERRORS:
-        fixed = _groups(category_ap(*correct(found, kind), found.categories), found.categories)
-        table = found.objects if kind == "missed" else found.detections
+        corrected = correct(found, kind)
+        alike = corrected.category is found.category
+        fixed = _groups(category_ap(corrected, order if alike else ranked(corrected)), found.frequencies)
+        kinds = found.object_kind if kind == "missed" else found.kind
         cost = {group: _minus(fixed[group], base[group]) for group in base}
-        record["errors"][kind] = {"number": int((table["kind"] == kind).sum()), "cost": cost}
-    score, hit = found.detections["score"].to_numpy(), (found.detections["kind"] == "true").to_numpy()
-    return record | {"scores": histogram(score, hit), "calibration": calibration(score, hit)}
+        record["errors"][kind] = {"number": int((kinds == KINDS.index(kind)).sum()), "cost": cost}
+    hit = found.kind == 0
+    return record | {"scores": histogram(found.score, hit), "calibration": calibration(found.score, hit)}
 
 
-def find_errors(truth: GroundTruth, predictions: Predictions) -> Errors:
-    """Sort every judged detection and every object into a type."""
-    rows, _ = select(truth, predictions)
-    image_id = predictions.image_id[rows]
-    detections, objects, first = [], [], 0
-    for image in truth.images:
-        low, high = np.searchsorted(image_id, [image["id"], image["id"] + 1])
-        annotations = truth.annotations.get(image["id"], [])
-        found, kinds = _image(image, annotations, predictions, rows[low:high])
-        found["target"] += np.where(found["target"] >= 0, first, 0)
-        detections.append(found)
-        objects += [(entry["category_id"], kind) for entry, kind in zip(annotations, kinds, strict=True)]
-        first += len(annotations)
-    return Errors(
-        pd.concat(detections, ignore_index=True),
-        pd.DataFrame(objects, columns=["category_id", "kind"]),
-        pd.DataFrame({"category_id": truth.category_ids, "frequency": truth.frequencies}),
-    )
-
-
-def _image(
-    image: dict[str, Any], annotations: list[dict[str, Any]], predictions: Predictions, rows: np.ndarray
-) -> tuple[pd.DataFrame, list[str]]:
-    """Detections of an image with their types, targets being places in ``annotations``; types of the objects."""
-    masks, area = shapes(predictions, rows, "segm")
-    masks, rows = [mask for mask, a in zip(masks, area, strict=True) if a > 0], rows[area > 0]
-    size = image["height"], image["width"]
-    objects = [object_mask(entry["segmentation"], *size) for entry in annotations]
-    overlap = np.zeros((len(masks), len(objects)))
-    if masks and objects:
-        overlap = np.asarray(rle.iou(masks, objects, [0] * len(objects)))
-    category = predictions.category_id[rows]
-    same = category[:, None] == np.array([entry["category_id"] for entry in annotations], dtype=np.int64)
-    taken = match(overlap, same)
-    kind, target = _sort(overlap, same, taken)
-    # Where not every object of a category is annotated, LVIS counts no false positives of it.
-    judged = (taken >= 0) | ~np.isin(category, image["not_exhaustive_category_ids"])
-    lying = set(target[judged & np.isin(kind, ["localisation", "classification"])].tolist())
-    kinds = ["found" if g in taken else "" if g in lying else "missed" for g in range(len(objects))]
-    frame = pd.DataFrame({"category_id": category, "score": predictions.score[rows], "kind": kind, "target": target})
-    return frame[judged], kinds
-
-
-def match(overlap: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """The object that each detection takes (D,), -1 for none: scores falling, each the best that is free.
-
-    ``overlap`` and ``same`` (D, G): IoU, and whether the categories are the same.
-    As the official API, of equal overlaps the last object is taken.
-    """
-    taken = np.full(len(overlap), -1)
-    candidates = np.where(same & (overlap >= FOREGROUND), overlap, -1.0)
-    for d in np.flatnonzero((candidates >= 0).any(axis=1)):
-        best = candidates.shape[1] - 1 - int(candidates[d, ::-1].argmax())
-        if candidates[d, best] >= 0:
-            taken[d] = best
-            candidates[:, best] = -1.0
-    return taken
-
-
-def _sort(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Type and target (D,) of every detection, in TIDE's order of precedence."""
-    kind, target = np.full(len(overlap), "background", dtype=object), np.full(len(overlap), -1)
-    if not overlap.size:
-        return kind, target
-    own, other = np.where(same, overlap, 0.0), np.where(same, 0.0, overlap)
-    masks = {
-        "both": overlap.max(axis=1) > BACKGROUND,
-        "duplicate": own.max(axis=1) >= FOREGROUND,
-        "classification": other.max(axis=1) >= FOREGROUND,
-        "localisation": (own.max(axis=1) >= BACKGROUND) & (own.max(axis=1) < FOREGROUND),
-        "true": taken >= 0,
+def find_errors(matched: Found) -> Errors:
+    """Sort every judged detection and every object into a type, in TIDE's order of precedence."""
+    lying = matched.overlaps
+    if lying is None:
+        raise ValueError("expected matches with overlaps, found none: match with overlaps=True")
+    found, own, other = lying.taken >= 0, lying.own_iou, lying.other_iou
+    types = {
+        "true": found,
+        "localisation": (own >= BACKGROUND) & (own < FOREGROUND),
+        "classification": other >= FOREGROUND,
+        "duplicate": own >= FOREGROUND,
+        "both": np.maximum(own, other) > BACKGROUND,
     }
-    for name, chosen in masks.items():  # later ones take precedence
-        kind[chosen] = name
-    for name, source in {"localisation": own, "classification": other}.items():
-        target[kind == name] = source.argmax(axis=1)[kind == name]
-    target[taken >= 0] = taken[taken >= 0]
-    return kind, target
+    codes = [np.int8(KINDS.index(name)) for name in types]
+    kind = np.select(list(types.values()), codes, np.int8(KINDS.index("background")))
+    targets = {"true": lying.taken, "localisation": lying.own, "classification": lying.other}
+    target = np.select([kind == KINDS.index(name) for name in targets], list(targets.values()), np.int32(-1))
+    objects = np.full(len(lying.object_category), KINDS.index("missed"), np.int8)
+    objects[target[lying.judged & (target >= 0)]] = -1
+    objects[lying.taken[found]] = 0
+    # Where not every object of a category is annotated, LVIS counts no false positives of it
+    category, points, kind, target = (c[lying.judged] for c in (lying.category, lying.score, kind, target))
+    return Errors(category, points, kind, target, lying.object_category, objects, lying.frequencies)
 
 
-def correct(found: Errors, kind: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def correct(found: Errors, kind: str) -> Errors:
     """Detections and objects as an oracle leaves them that corrects one type of error.
 
     A localisation or classification error becomes a true detection of the object that it lies on, if that is
     still free and no higher score of this type lies on it; else it is left out, as duplicates, background and
     ``both`` are. Missed objects are no longer asked for.
     """
-    detections, objects = found.detections, found.objects
+    code = KINDS.index(kind)
     if kind == "missed":
-        return detections, objects[objects["kind"] != "missed"]
-    wrong = detections["kind"] == kind
-    if kind not in ("localisation", "classification"):
-        return detections[~wrong], objects
-    free = detections["target"].map(objects["kind"]) != "found"
-    first = detections[wrong & free].sort_values("score", ascending=False, kind="stable").drop_duplicates("target")
-    corrected = detections.copy()
-    corrected.loc[first.index, "kind"] = "true"
-    corrected.loc[first.index, "category_id"] = objects["category_id"].loc[first["target"]].to_numpy()
-    return corrected[corrected["kind"] != kind], objects
+        asked = found.object_kind != code
+        return found._replace(object_category=found.object_category[asked], object_kind=found.object_kind[asked])
+    kinds, category = np.where(found.kind == code, np.int8(-1), found.kind), found.category
+    if kind in ("localisation", "classification"):
+        wrong = np.flatnonzero(found.kind == code)
+        free = wrong[found.object_kind[found.target[wrong]] != 0]
+        highest = free[np.lexsort((-found.score[free], found.target[free]))]
+        targets, first = np.unique(found.target[highest], return_index=True)
+        kinds[highest[first]] = 0
+        if kind == "classification":
+            category = category.copy()
+            category[highest[first]] = found.object_category[targets]
+    return found._replace(category=category, kind=kinds)
 
 
-def category_ap(detections: pd.DataFrame, objects: pd.DataFrame, categories: pd.DataFrame) -> np.ndarray:
-    """AP50 of each category (K,), over 101 levels of recall as LVIS averages it; NaN without objects.
-
-    A category whose objects were all missed, and are no longer asked for, has an AP50 of 1.
-    """
-    number = objects["category_id"].value_counts()
-    detected = dict(list(detections.groupby("category_id")))
-    result = np.full(len(categories), np.nan)
-    for place, category in enumerate(categories["category_id"]):
-        part = detected.get(category)
-        if category in number.index:
-            result[place] = 0.0 if part is None else _average_precision(part, int(number[category]))
-    return result
+def ranked(found: Errors) -> np.ndarray:
+    """The order of detections (D,) by category and falling score."""
+    return np.lexsort((-found.score, found.category))
 
 
-def _average_precision(part: pd.DataFrame, objects: int) -> float:
-    order = np.argsort(-part["score"].to_numpy(), kind="stable")
-    hit = (part["kind"] == "true").to_numpy()[order]
-    found = np.cumsum(hit)
-    precision = found / (np.arange(1, len(hit) + 1) + np.spacing(1))
-    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(envelope[np.searchsorted(found / objects, RECALLS, side="left")].mean())
+def category_ap(found: Errors, order: np.ndarray) -> np.ndarray:
+    """AP50 of each category (K,), over 101 levels of recall as LVIS averages it; NaN without objects."""
+    number, kind = len(found.frequencies), found.kind[order]
+    bounds = np.searchsorted(found.category[order], np.arange(number + 1))
+    objects = np.bincount(found.object_category, minlength=number)
+    precision, recall = np.full((1, len(RECALLS), number, 1), np.nan), np.empty((1, number, 1))
+    hit, counted = (kind == 0).astype(np.uint16), (kind >= 0).astype(np.uint16)
+    fill(bounds, hit, counted, objects, RECALLS, precision, recall, 0)
+    return np.ascontiguousarray(precision[0, ..., 0].T).mean(axis=1)
 
 
-def _groups(ap: np.ndarray, categories: pd.DataFrame) -> dict[str, float | None]:
-    frequency = categories["frequency"].to_numpy()
+def _groups(ap: np.ndarray, frequency: np.ndarray) -> dict[str, float | None]:
     groups = {"all": np.ones(len(ap), bool)} | {letter: frequency == letter for letter in "rcf"}
     defined = {name: ap[chosen & ~np.isnan(ap)] for name, chosen in groups.items()}
     return {name: float(values.mean()) if len(values) else None for name, values in defined.items()}

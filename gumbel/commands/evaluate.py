@@ -6,14 +6,22 @@ from gumbel.commands.command import Argument, command, file_to_read, file_to_wri
 
 ANNOTATIONS = file_to_read("--annotations", required=True, help="ground truth, LVIS v1 JSON")
 REPLICATES = Argument("--replicates", type=int, default=1000, help="bootstrap draws of the images")
+IOU_TYPES = ["segm", "bbox", "boundary"]
 
 
 @command(
     ANNOTATIONS,
     file_to_read("--predictions", required=True, help="Parquet, or official JSON results"),
-    Argument("--iou-type", nargs="+", choices=["segm", "bbox"], default=["segm", "bbox"]),
+    Argument("--iou-type", nargs="+", choices=IOU_TYPES, default=["segm", "bbox"]),
+    file_to_read("--images", help="score these images alone: JSON ids, or LVIS minival's annotations"),
+    Argument(
+        "--protocol",
+        choices=["lvis", "fixed"],
+        default="lvis",
+        help="fixed: 10,000 detections a category (AP-fixed)",
+    ),
     file_to_write("--per-category", help="also write the AP of each category (Parquet)"),
-    Argument("--backend", choices=["hotcoco", "official"], default="hotcoco"),
+    Argument("--backend", choices=["compiled", "official"], default="compiled"),
     file_to_write("--bootstrap", help="also write every figure on resampled images (npz), for intervals"),
     REPLICATES,
     Argument("--seed", type=int, default=0, help="seed of the draws: the same for all that is compared"),
@@ -24,6 +32,8 @@ def evaluate(
     annotations: Path,
     predictions: Path,
     iou_type: list[str],
+    images: Path | None,
+    protocol: str,
     per_category: Path | None,
     backend: str,
     bootstrap: Path | None,
@@ -33,37 +43,36 @@ def evaluate(
     output: Path,
 ) -> None:
     """Write the LVIS AP of detections, Parquet or official JSON."""
-    from gumbel.evaluation.ground_truth import read_ground_truth
-    from gumbel.evaluation.lvis_ap import collector_paused, score
-    from gumbel.evaluation.predictions import read_predictions
+    from gumbel.analysis.errors import describe, find_errors
+    from gumbel.evaluation import bootstrap as resampling
+    from gumbel.evaluation.lvis_ap import score
     from gumbel.jobs.files import atomic_path, write_json
 
-    with collector_paused():
-        read = read_ground_truth(annotations), read_predictions(predictions)
-        if errors and read[1].counts is None:
-            raise ValueError("expected masks for --errors, found detections without `segmentation`: leave --errors out")
-        metrics, table = score(*read, iou_type, backend)
-        write_json(output, metrics)
-        if per_category:
-            with atomic_path(per_category) as temporary:
-                table.to_parquet(temporary, index=False)
-        if bootstrap:
-            from gumbel.evaluation import bootstrap as resampling
-            from gumbel.evaluation.matches import find_matches
-
-            found = {kind: resampling.resample(find_matches(*read, kind), replicates, seed) for kind in iou_type}
-            resampling.save(bootstrap, found)
-        if errors:
-            from gumbel.analysis.errors import describe, find_errors
-
-            write_json(errors, describe(find_errors(*read)))
+    scores = score(
+        annotations,
+        predictions,
+        iou_type,
+        images=images,
+        protocol=protocol,
+        backend=backend,
+        overlaps=errors is not None,
+    )
+    write_json(output, scores.metrics)
+    if per_category:
+        with atomic_path(per_category) as temporary:
+            scores.per_category.to_parquet(temporary, index=False)
+    if bootstrap:
+        matches = scores.found.matches.items()
+        resampling.save(bootstrap, {kind: resampling.resample(found, replicates, seed) for kind, found in matches})
+    if errors:
+        write_json(errors, describe(find_errors(scores.found)))
 
 
 @command(
     file_to_read("first"),
     file_to_read("second"),
     ANNOTATIONS,
-    Argument("--iou-type", choices=["segm", "bbox"], default="segm"),
+    Argument("--iou-type", choices=IOU_TYPES, default="segm"),
     REPLICATES,
 )
 def compare(first: Path, second: Path, annotations: Path, iou_type: str, replicates: int) -> None:

@@ -1,38 +1,52 @@
-"""Machine code of loops that NumPy would need many passes for."""
+"""Machine code of loops that NumPy would need many passes for.
 
-import os
+    python -m gumbel.evaluation.compiled
+
+compiles all of it, as ``make install`` does; otherwise a function is compiled when it is first called. The code is kept
+beside its module, for each kind of processor; where that cannot be written, in the user's cache folder. numba looks
+whether the module changed, not what it imports: so a compiled function calls only those of its own module.
+"""
+
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile ``function`` when it is first called; other threads run meanwhile, and 1 / 0 is infinite as in NumPy.
 
-    The code is kept for later processes of the same user on the same machine, where there is a place for it. A folder
-    that machines share would hand code for one kind of processor to another.
-    """
+def compiled(function: Function) -> Function:
+    """Compile ``function`` when it is first called; other threads run meanwhile, and 1 / 0 is infinite as in NumPy."""
     options: dict[str, Any] = dict(nogil=True, error_model="numpy")
-    settings: Any = numba.config
-    before = settings.CACHE_DIR
     try:
-        settings.CACHE_DIR = before or _private_folder()
-        return numba.njit(function, cache=True, **options)
+        made: Any = numba.njit(function, cache=True, **options)
     except RuntimeError:  # no place that can be written
-        return numba.njit(function, **options)
-    finally:
-        settings.CACHE_DIR = before
+        made = numba.njit(function, **options)
+    return made
 
 
-def _private_folder() -> str:
-    """A folder for temporary files that this user alone can write, or nothing: numba would run code that lies there."""
-    folder = Path(tempfile.gettempdir()) / f"gumbel-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        return ""
-    status = folder.lstat()
-    return str(folder) if status.st_uid == os.getuid() and not status.st_mode & 0o022 else ""
+def prepare() -> None:
+    """Call every compiled function once, on one object and its detection."""
+    from gumbel.evaluation.bootstrap import resample
+    from gumbel.evaluation.lvis_ap import score
+    from gumbel.evaluation.predictions import PredictionWriter
+
+    image = {"id": 1, "height": 9, "width": 9, "neg_category_ids": [], "not_exhaustive_category_ids": []}
+    thing = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4], "area": 16}
+    thing["segmentation"] = [[1, 1, 5, 1, 5, 5, 1, 5]]
+    categories = [{"id": 1, "name": "thing", "frequency": "f"}]
+    with tempfile.TemporaryDirectory() as folder:
+        annotations, predictions = Path(folder) / "annotations.json", Path(folder) / "predictions.parquet"
+        annotations.write_text(json.dumps({"images": [image], "annotations": [thing], "categories": categories}))
+        with PredictionWriter(predictions) as writer:
+            mask = {"size": [9, 9], "counts": b":4500000S1"}
+            writer.write(1, [1], [0.5], [thing["bbox"]], [mask])
+        found = score(annotations, predictions, ["segm", "bbox", "boundary"], overlaps=True).found
+    resample(found.matches["segm"], 1)
+
+
+if __name__ == "__main__":
+    prepare()

@@ -1,9 +1,11 @@
 """LVIS annotations, checked before anything is scored against them."""
 
-from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -11,43 +13,88 @@ import orjson
 FREQUENCIES = ("r", "c", "f")
 _IMAGE = ("id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids")
 _CATEGORY = ("id", "name", "frequency")
-_ANNOTATION = ("id", "image_id", "category_id", "bbox", "area", "segmentation")
+_ANNOTATION = ("id", "image_id", "category_id", "area", "bbox", "segmentation")
+_OBJECT = itemgetter(*_ANNOTATION[1:])
+
+
+class Objects(NamedTuple):
+    """G annotated objects by image, then id; images and categories are indices in the order of their ids."""
+
+    image: np.ndarray  # (G,) int32
+    category: np.ndarray  # (G,) int32
+    area: np.ndarray  # (G,) float64, in pixels, as annotated
+    box: np.ndarray  # (G, 4) float64: x, y, width, height in pixels
+    segmentation: list[Any]  # of G: polygons, or an RLE compressed or not
+
+    def between(self, start: int, stop: int) -> "Objects":
+        """Objects ``start`` to ``stop``."""
+        return Objects(*(column[start:stop] for column in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What the evaluators read of an LVIS v1 file, images and categories sorted by id.
+    """What the evaluators read of an LVIS v1 file, I images and K categories sorted by id.
 
-    ``annotations`` maps an image id to its annotations, without those of zero area: the official API
-    drops them.
+    ``annotations`` are by image, then id, without those of zero area: the official API drops them. ``other_images``
+    are the ids of images that are in the file and were not asked for.
     """
 
     images: list[dict[str, Any]]
     categories: list[dict[str, Any]]
-    annotations: dict[int, list[dict[str, Any]]]
+    annotations: list[dict[str, Any]]
+    other_images: np.ndarray
 
-    @property
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """LVIS ids of the I images, ascending."""
+        return np.array([image["id"] for image in self.images], dtype=np.int64)
+
+    @cached_property
     def category_ids(self) -> np.ndarray:
         """LVIS ids of the K categories, ascending."""
         return np.array([category["id"] for category in self.categories], dtype=np.int64)
 
-    @property
+    @cached_property
     def frequencies(self) -> np.ndarray:
         """Frequency group of the K categories: r, c or f."""
         return np.array([category["frequency"] for category in self.categories])
 
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Height and width of the images, (I, 2)."""
+        return np.array([(image["height"], image["width"]) for image in self.images], dtype=np.int32)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The annotations in columns."""
+        image, category, area, box, shape = (
+            zip(*map(_OBJECT, self.annotations), strict=True) if self.annotations else [()] * 5
+        )
+        return Objects(
+            np.searchsorted(self.image_ids, np.array(image, dtype=np.int64)).astype(np.int32),
+            np.searchsorted(self.category_ids, np.array(category, dtype=np.int64)).astype(np.int32),
+            np.array(area, dtype=np.float64),
+            np.fromiter(chain.from_iterable(box), np.float64, 4 * len(box)).reshape(-1, 4),
+            list(shape),
+        )
+
+    def listed(self, name: str) -> np.ndarray:
+        """Which categories the image's list ``name`` holds, (I, K) of bool."""
+        table = np.zeros((len(self.images), len(self.categories)), bool)
+        pairs = [(row, category) for row, image in enumerate(self.images) for category in image[name]]
+        rows, categories = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        table[rows, np.searchsorted(self.category_ids, categories)] = True
+        return table
+
     def counts(self) -> np.ndarray:
         """Annotations of each of the K categories."""
-        present = [annotation["category_id"] for group in self.annotations.values() for annotation in group]
-        ids, numbers = np.unique(np.array(present, dtype=np.int64), return_counts=True)
-        counts = np.zeros(len(self.categories), dtype=np.int64)
-        counts[np.searchsorted(self.category_ids, ids)] = numbers
-        return counts
+        return np.bincount(self.objects.category, minlength=len(self.categories))
 
 
-def read_ground_truth(path: Path) -> GroundTruth:
+def read_ground_truth(path: Path, images: Path | None = None) -> GroundTruth:
     """Read and check an LVIS v1 annotation file (https://www.lvisdataset.org/dataset).
 
+    ``images`` is a JSON list of ids, or a JSON file with ``images``, that are scored alone, as for LVIS minival.
     Raises ValueError where the evaluators would go on in silence: a missing frequency or federated list,
     repeated or unknown ids, and fields that LVIS does not have and evaluators read differently.
     """
@@ -62,36 +109,45 @@ def read_ground_truth(path: Path) -> GroundTruth:
         )
     if not record["images"]:
         raise ValueError(f"expected images in the annotations, found none in {path}")
-    images = _entries(record["images"], _IMAGE, f"image of {path}")
-    categories = _entries(
-        record["categories"], (*_CATEGORY, "image_count"), f"category of {path}", optional="image_count"
-    )
+    entries = _entries(record["images"], _IMAGE, f"image of {path}")
+    categories = _entries(record["categories"], _CATEGORY, f"category of {path}")
     annotations = _entries(record["annotations"], _ANNOTATION, f"annotation of {path}", banned="ignore")
-    _check_ids(images, categories, annotations, path)
-    by_image = defaultdict(list)
-    for annotation in annotations:
-        if annotation["area"] > 0:
-            _check_shape(annotation, path)
-            by_image[annotation["image_id"]].append(annotation)
-    return GroundTruth(images, categories, dict(by_image))
+    _check_ids(entries, categories, annotations, path)
+    every = {entry["id"] for entry in entries}
+    asked = every if images is None else _asked(images, every)
+    scored = [entry for entry in annotations if entry["area"] > 0 and entry["image_id"] in asked]
+    for annotation in scored:
+        _check_shape(annotation, path)
+    scored.sort(key=itemgetter("image_id"))
+    others = np.array(sorted(every - asked), dtype=np.int64)
+    return GroundTruth([entry for entry in entries if entry["id"] in asked], categories, scored, others)
 
 
-def _entries(
-    entries: list[dict[str, Any]], keys: tuple[str, ...], what: str, optional: str = "", banned: str = ""
-) -> list[dict[str, Any]]:
-    """The named fields of ``entries``, sorted by id."""
+def _asked(path: Path, known: set[int]) -> set[int]:
+    """The ids that a list of images names; ValueError for none, or for unknown ones."""
+    record = orjson.loads(path.read_bytes())
+    ids = {entry["id"] for entry in record["images"]} if isinstance(record, dict) else set(record)
+    if not ids or ids - known:
+        raise ValueError(
+            f"expected ids of images of the annotations in {path}, found {len(ids)} ids, {len(ids - known)} of them "
+            "unknown: give the list for these annotations"
+        )
+    return ids
+
+
+def _entries(entries: list[dict[str, Any]], keys: tuple[str, ...], what: str, banned: str = "") -> list[dict[str, Any]]:
+    """``entries`` sorted by id, all of which have ``keys``."""
     for entry in entries:
-        missing = [key for key in keys if key not in entry and key != optional]
-        if missing:
+        if not all(map(entry.__contains__, keys)):
+            missing = [key for key in keys if key not in entry]
             raise ValueError(
                 f"expected {missing} in every {what}, found none in {entry.get('id')}: use LVIS v1 annotations"
             )
-        if entry.get(banned):
+        if banned and entry.get(banned):
             raise ValueError(
                 f"expected no `{banned}` in any {what}, found it in {entry['id']}: LVIS has no such field, remove it"
             )
-    chosen = [{key: entry[key] for key in keys if key in entry} for entry in entries]
-    return sorted(chosen, key=lambda entry: entry["id"])
+    return sorted(entries, key=itemgetter("id"))
 
 
 def _check_shape(annotation: dict[str, Any], path: Path) -> None:

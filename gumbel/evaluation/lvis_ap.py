@@ -1,28 +1,36 @@
 """LVIS AP and AR, equal to the official API's.
 
 Protocol: Gupta et al., "LVIS: A Dataset for Large Vocabulary Instance Segmentation", CVPR 2019, and
-https://github.com/lvis-dataset/lvis-api. At most 300 detections an image are kept, by score, ties in the
-order of the file; then detections of zero area are dropped, as the official API does. What is left goes to
-one of two backends, which return the same tensors; the figures are means over them.
+https://github.com/lvis-dataset/lvis-api. ``protocol.select`` says which detections count, ``matches`` what each of them
+takes; the figures are means over the precision and recall that follow.
 """
 
 import gc
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from gumbel.evaluation import hotcoco_backend, official_backend
+from gumbel.evaluation import official_backend
 from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
+from gumbel.evaluation.matches import Found, find_matches
 from gumbel.evaluation.metrics import Categories, figures
-from gumbel.evaluation.predictions import Predictions, read_predictions
-from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, MAX_DETECTIONS, cap
+from gumbel.evaluation.precision import precision_and_recall
+from gumbel.evaluation.predictions import Predictions, scan_predictions
+from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, PROTOCOLS, select
 
-BACKENDS = {"hotcoco": hotcoco_backend.match, "official": official_backend.match}
+BACKENDS = ("compiled", "official")
+
+
+class Scores(NamedTuple):
+    """What an evaluation finds: the metrics record, a row per IoU type and category, and the matches behind them."""
+
+    metrics: dict[str, Any]
+    per_category: pd.DataFrame
+    found: Found
 
 
 @contextmanager
@@ -37,91 +45,58 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-@collector_paused()
 def evaluate(
+    annotations: Path, predictions: Path, iou_types: Iterable[str] = ("segm", "bbox"), **options: Any
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Metrics and table of :func:`score`, whose ``options`` it takes."""
+    return score(annotations, predictions, iou_types, **options)[:2]
+
+
+@collector_paused()
+def score(
     annotations: Path,
     predictions: Path,
-    iou_types: Iterable[str] = IOU_TYPES,
-    backend: str = "hotcoco",
-) -> tuple[dict[str, Any], pd.DataFrame]:
+    iou_types: Iterable[str] = ("segm", "bbox"),
+    *,
+    images: Path | None = None,
+    protocol: str = "lvis",
+    backend: str = "compiled",
+    overlaps: bool = False,
+) -> Scores:
     """Score a file of detections against LVIS v1 annotations.
 
-    ``backend`` is "hotcoco" (Rust, fast) or "official" (the lvis package: slow, the reference). Returns
-    the metrics record, values unrounded in [0, 1] and None where undefined, and a table with one row per
-    IoU type and category, in the order of LVIS ids. Raises ValueError for input that cannot be scored.
+    ``iou_types`` are out of "segm", "bbox" and "boundary"; ``images`` lists the only ones to score, as
+    ``read_ground_truth`` reads it; ``protocol`` is "lvis" or "fixed"; ``backend`` "compiled" or "official", the lvis
+    package: slow, the reference. ``overlaps`` keeps what types of error are made of. The metrics are unrounded in
+    [0, 1] and None where undefined; the table is in the order of LVIS ids. Raises ValueError for input that cannot be
+    scored.
     """
     iou_types = tuple(iou_types)
-    _check_options(iou_types, backend)
-    return score(read_ground_truth(annotations), read_predictions(predictions), iou_types, backend)
-
-
-def _check_options(iou_types: tuple[str, ...], backend: str) -> None:
-    if backend not in BACKENDS or not iou_types or not set(iou_types) <= set(IOU_TYPES):
-        raise ValueError(
-            f"expected IoU types out of {IOU_TYPES} and a backend out of {tuple(BACKENDS)}, "
-            f"found {iou_types} and {backend!r}"
-        )
-
-
-def score(
-    truth: GroundTruth, detections: Predictions, iou_types: Iterable[str], backend: str = "hotcoco"
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """What :func:`evaluate` returns, of files that are read already."""
-    rows, counts = select(truth, detections)
+    _check_options(iou_types, protocol, backend)
+    truth, detections = read_ground_truth(annotations, images), scan_predictions(predictions)
+    chosen = select(truth, detections, protocol)
+    found = find_matches(truth, detections, chosen, iou_types, overlaps)
     record: dict[str, Any] = {"schema": 1}
-    tables, zero_area = [], {}
+    tables = []
     for iou_type in iou_types:
-        precision, recall, zero_area[iou_type] = BACKENDS[backend](truth, detections, rows, iou_type)
+        if backend == "official":
+            precision, recall = official_backend.precision_and_recall(truth, detections, chosen.rows, iou_type)
+        else:
+            precision, recall = precision_and_recall(found.matches[iou_type])
+        if PROTOCOLS[protocol].per_image is None:
+            recall = np.full_like(recall, -1)  # AR is that of so many detections an image
         record[iou_type] = official_figures(precision, recall, truth.frequencies)
         tables.append(per_category(truth, precision, iou_type))
-    record["protocol"] = _protocol(truth, detections, backend, counts | {"zero_area": zero_area})
-    return record, pd.concat(tables, ignore_index=True)
+    record["protocol"] = _protocol(truth, detections, protocol, backend, chosen.counts | {"zero_area": found.zero_area})
+    return Scores(record, pd.concat(tables, ignore_index=True), found)
 
 
-def select(truth: GroundTruth, predictions: Predictions) -> tuple[np.ndarray, dict[str, int]]:
-    """Rows that are scored, by image id and falling score, and how many detections fell out at each step.
-
-    First the cap of 300 an image, then unknown categories, then those that the federated protocol does not
-    judge. Raises ValueError for predictions that cannot be scored against ``truth``.
-    """
-    check_predictions(truth, predictions)
-    capped = cap(predictions)
-    known = capped[np.isin(predictions.category_id[capped], truth.category_ids)]
-    rows = known[judged(truth, predictions, known)]
-    return rows, {
-        "read": len(predictions),
-        "over_the_cap": len(predictions) - len(capped),
-        "unknown_category": len(capped) - len(known),
-        "not_judged": len(known) - len(rows),
-    }
-
-
-def check_predictions(truth: GroundTruth, predictions: Predictions) -> None:
-    """Raise ValueError for unknown images or masks of another size; warn of unknown categories.
-
-    Detections of unknown categories are never scored, as in the official API.
-    """
-    ids = np.array([image["id"] for image in truth.images], dtype=np.int64)
-    strange = ~np.isin(predictions.image_id, ids)
-    if strange.any():
+def _check_options(iou_types: tuple[str, ...], protocol: str, backend: str) -> None:
+    known = IOU_TYPES if backend == "compiled" else ("segm", "bbox")
+    if backend not in BACKENDS or protocol not in PROTOCOLS or not iou_types or not set(iou_types) <= set(known):
         raise ValueError(
-            f"expected detections in images of the annotations, found {strange.sum()} in others, first in image "
-            f"{predictions.image_id[strange.argmax()]}: score them against the annotations they were predicted for"
-        )
-    if predictions.mask_size is not None:
-        sizes = np.array([(image["height"], image["width"]) for image in truth.images]).reshape(-1, 2)
-        wrong = (predictions.mask_size != sizes[np.searchsorted(ids, predictions.image_id)]).any(axis=1)
-        if wrong.any():
-            raise ValueError(
-                f"expected masks of their image's height and width, found {wrong.sum()} of another size, first in row "
-                f"{wrong.argmax()}: paste the masks into the whole image before encoding them"
-            )
-    foreign = ~np.isin(predictions.category_id, truth.category_ids)
-    if foreign.any():
-        warnings.warn(
-            f"{foreign.sum()} detections are not scored, their categories are not in the annotations, first "
-            f"{predictions.category_id[foreign.argmax()]}: check that labels were turned into LVIS ids",
-            stacklevel=2,
+            f"expected IoU types out of {known}, a protocol out of {tuple(PROTOCOLS)} and a backend out of {BACKENDS}, "
+            f"found {iou_types}, {protocol!r} and {backend!r}"
         )
 
 
@@ -160,24 +135,18 @@ def per_category(truth: GroundTruth, precision: np.ndarray, iou_type: str) -> pd
     )
 
 
-def judged(truth: GroundTruth, predictions: Predictions, rows: np.ndarray) -> np.ndarray:
-    """Which of ``rows`` the federated protocol judges: the category is annotated in the image, or listed as absent."""
-    span = int(truth.category_ids.max(initial=0)) + 1
-    pairs = [image["id"] * span + category for image in truth.images for category in image["neg_category_ids"]]
-    pairs += [
-        entry["image_id"] * span + entry["category_id"] for group in truth.annotations.values() for entry in group
-    ]
-    return np.isin(predictions.image_id[rows] * span + predictions.category_id[rows], np.array(pairs, dtype=np.int64))
-
-
-def _protocol(truth: GroundTruth, predictions: Predictions, backend: str, counts: dict[str, Any]) -> dict[str, Any]:
+def _protocol(
+    truth: GroundTruth, predictions: Predictions, protocol: str, backend: str, counts: dict[str, Any]
+) -> dict[str, Any]:
     return {
+        "name": protocol,
         "backend": backend,
-        "max_detections": MAX_DETECTIONS,
+        "max_detections": PROTOCOLS[protocol].per_image,
+        "max_detections_per_category": PROTOCOLS[protocol].per_category,
         "iou_thresholds": IOU_THRESHOLDS.round(2).tolist(),
         "images": len(truth.images),
         "categories": len(truth.categories),
-        "ground_truths": int(truth.counts().sum()),
+        "ground_truths": len(truth.annotations),
         "detections": counts,
         "predictions": predictions.metadata,
     }

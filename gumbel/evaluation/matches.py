@@ -1,28 +1,31 @@
-"""Which detection matches which object, kept so that AP can be computed again under other image weights.
+"""Which detection matches which object, found once for everything that is made of it.
 
-Matching within an image does not depend on other images, so it is done once; AP then follows from the ranked
-true and false positives and the number of objects, each counted with the weight of its image.
+Matching within an image does not depend on other images. So shapes are read, decoded and compared some images at a
+time, on every core that the process may use; what stays is a row of numbers for each detection and each object. AP, AP
+of resampled images and types of error are made of these.
 """
 
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pycocotools import mask as rle
 
-from gumbel.evaluation.compiled import compiled
-from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
-from gumbel.evaluation.lvis_ap import collector_paused, select
-from gumbel.evaluation.predictions import Predictions, read_predictions
-from gumbel.evaluation.protocol import IOU_THRESHOLDS, Batch, batches
+from gumbel.evaluation.ground_truth import GroundTruth, Objects, read_ground_truth
+from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentations
+from gumbel.evaluation.pairs import assign, box_pairs, lower, mask_pairs
+from gumbel.evaluation.predictions import Predictions, Shapes, scan_predictions
+from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection, select
 
-#: Ranges of areas in square pixels: all, small, medium, large.
-AREAS = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)], dtype=np.float64)
+LEAST = float(IOU_THRESHOLDS[0])
 ALL = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
 
 
 class Ranking(NamedTuple):
-    """Detections by category and falling score, and objects, that count in one range of areas.
+    """Detections by category and falling score, and objects by category, that count in one range of areas.
 
     Categories and images are indices in the order of their ids. Bit t of ``true`` says that the detection is a
     true positive at IoU threshold t, bit t of ``counted`` that it is a true or a false one.
@@ -36,157 +39,225 @@ class Ranking(NamedTuple):
     object_image: np.ndarray  # (G,)
 
 
+class Overlaps(NamedTuple):
+    """How D detections, by image and falling score, lie on the G objects of their images; object -1 is none.
+
+    ``judged`` says that the detection is a true or a false positive at the first IoU threshold, ``taken`` which object
+    it matches there, ``own`` which object of its category it overlaps most, and ``other`` which of another category.
+    """
+
+    category: np.ndarray  # (D,) index
+    score: np.ndarray  # (D,) float64
+    judged: np.ndarray  # (D,) bool
+    taken: np.ndarray  # (D,) int32
+    own: np.ndarray  # (D,) int32
+    other: np.ndarray  # (D,) int32
+    own_iou: np.ndarray  # (D,) float64, 0 without an object
+    other_iou: np.ndarray  # (D,) float64
+    object_category: np.ndarray  # (G,) index
+    frequencies: np.ndarray  # (K,) r, c or f
+
+
 class Matches(NamedTuple):
-    """All that AP under image weights needs: I images, K categories."""
+    """All that figures under image weights need: I images, K categories."""
 
     rankings: list[Ranking]  # one for each range of areas: all, small, medium, large
     images: np.ndarray  # (I,) ids, ascending
     frequencies: np.ndarray  # (K,) r, c or f
 
 
+class Found(NamedTuple):
+    """What :func:`find_matches` returns."""
+
+    matches: dict[str, Matches]  # by IoU type
+    zero_area: dict[str, int]  # detections that are left out for having no area, by IoU type
+    overlaps: Overlaps | None
+
+
+class _Part(NamedTuple):
+    """The n detections of some images, by image and falling score, and their m objects."""
+
+    category: np.ndarray  # (n,) index
+    image: np.ndarray  # (n,) index
+    score: np.ndarray  # (n,) float64
+    spared: np.ndarray  # (n,) bool: of a category that is not exhaustively annotated in the image
+    shapes: Shapes
+    objects: Objects
+    before: int  # objects of the images before
+    first: np.ndarray  # (n,) int64, the first object of the detection's image
+    last: np.ndarray  # (n,) int64, the one behind the last
+
+
+class _Pairs(NamedTuple):
+    """Detections and objects of the same image and category whose IoU reaches the first threshold.
+
+    Pairs ``ends[d]`` to ``ends[d + 1]`` are those of detection d, objects ascending.
+    """
+
+    ends: np.ndarray  # (n + 1,) int64
+    objects: np.ndarray  # (P,) int32
+    iou: np.ndarray  # (P,) float64
+
+
 class _Piece(NamedTuple):
-    """Detections of some images, by image and falling score, and their objects; A ranges of areas."""
+    """What is found of a part, detections of zero area left out; A ranges of areas."""
 
     category: np.ndarray  # (D,)
     image: np.ndarray  # (D,)
     score: np.ndarray  # (D,)
     true: np.ndarray  # (A, D) uint16
     counted: np.ndarray  # (A, D) uint16
-    object_category: np.ndarray  # (G,)
-    object_image: np.ndarray  # (G,)
-    object_area: np.ndarray  # (G,) in pixels
+    taken: np.ndarray  # (D,) int32, as in Overlaps
 
 
-@collector_paused()
 def match(annotations: Path, predictions: Path, iou_type: str) -> Matches:
     """Match a file of detections with LVIS v1 annotations once, under the protocol of ``lvis_ap.evaluate``."""
-    return find_matches(read_ground_truth(annotations), read_predictions(predictions), iou_type)
+    truth, detections = read_ground_truth(annotations), scan_predictions(predictions)
+    return find_matches(truth, detections, select(truth, detections), [iou_type]).matches[iou_type]
 
 
-def find_matches(truth: GroundTruth, detections: Predictions, iou_type: str) -> Matches:
-    """What :func:`match` finds, of files that are read already."""
-    rows, _ = select(truth, detections)
-    images = np.array([image["id"] for image in truth.images], dtype=np.int64)
-    pieces = [
-        _match(images, truth.category_ids, detections, batch, iou_type)
-        for batch in batches(truth, detections, rows, iou_type)
-    ]
-    whole = _Piece(*(np.concatenate(parts, axis=-1) for parts in zip(*pieces, strict=True)))
-    # Equal scores stay in the order of images, as in the official API
-    order = np.lexsort((-whole.score, whole.category))
-    objects = np.argsort(whole.object_category, kind="stable")
-    rankings = [_rank(whole, order, objects, area) for area in range(len(AREAS))]
-    return Matches(rankings, images, truth.frequencies)
+def find_matches(
+    truth: GroundTruth, predictions: Predictions, chosen: Selection, iou_types: Iterable[str], overlaps: bool = False
+) -> Found:
+    """Match the ``chosen`` detections, under each of ``iou_types``.
 
-
-def _rank(whole: _Piece, order: np.ndarray, objects: np.ndarray, area: int) -> Ranking:
-    low, high = AREAS[area]
-    order = order[whole.counted[area, order] > 0]
-    size = whole.object_area[objects]
-    objects = objects[(size >= low) & (size <= high)]
-    return Ranking(
-        whole.category[order],
-        whole.image[order],
-        whole.true[area, order],
-        whole.counted[area, order],
-        whole.object_category[objects],
-        whole.object_image[objects],
+    ``overlaps`` tells how masks lie on objects as well. Raises ValueError for shapes that cannot be scored.
+    """
+    iou_types = tuple(iou_types)
+    pieces: dict[str, list[_Piece]] = {iou_type: [] for iou_type in iou_types}
+    lying: list[tuple[np.ndarray, ...]] = []
+    parts = _parts(truth, predictions, chosen)
+    for found, facts in _in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts):
+        for iou_type, piece in found.items():
+            pieces[iou_type].append(piece)
+        lying.append(facts)
+    whole = {iou_type: _Piece(*_joined(pieces.pop(iou_type))) for iou_type in iou_types}
+    zero_area = {iou_type: len(chosen.rows) - len(piece.category) for iou_type, piece in whole.items()}
+    return Found(
+        {iou_type: _rank(truth, piece) for iou_type, piece in whole.items()},
+        zero_area,
+        Overlaps(*[*_joined(lying), truth.objects.category, truth.frequencies]) if overlaps else None,
     )
 
 
-def _match(images: np.ndarray, categories: np.ndarray, predictions: Predictions, batch: Batch, iou_type: str) -> _Piece:
-    """Match the detections of a batch with its objects, image by image and category by category.
+def _in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """Results in the order of ``items``, of which no more are held than there are cores to work on them, and one."""
+    cores = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(cores) as pool:
+        pending: deque[Future[Any]] = deque()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > cores:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
-    ``images`` (I,) and ``categories`` (K,) are all ids, ascending.
+
+def _joined(parts: Sequence[Iterable[np.ndarray]]) -> list[np.ndarray]:
+    """Column by column, along the last axis."""
+    return [np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)]
+
+
+def _parts(truth: GroundTruth, predictions: Predictions, chosen: Selection) -> Iterator[_Part]:
+    spared = truth.listed("not_exhaustive_category_ids")
+    rows, image, category, _ = chosen
+    for own, shapes in predictions.parts(rows):
+        _check_sizes(truth, image[own], shapes)
+        first, last = (np.searchsorted(truth.objects.image, image[own], side=side) for side in ("left", "right"))
+        start, stop = (int(first[0]), int(last[-1])) if len(first) else (0, 0)
+        objects = truth.objects.between(start, stop)
+        alike = spared[image[own], category[own]]
+        columns = category[own], image[own], predictions.score[rows[own]], alike, shapes, objects
+        yield _Part(*columns, start, first - start, last - start)
+
+
+def _check_sizes(truth: GroundTruth, image: np.ndarray, shapes: Shapes) -> None:
+    if shapes.mask_size is not None:
+        wrong = (shapes.mask_size != truth.sizes[image]).any(axis=1)
+        if wrong.any():
+            raise ValueError(
+                f"expected masks of their image's height and width, found {wrong.sum()} of another size, first in "
+                f"image {truth.image_ids[image[wrong.argmax()]]}: paste masks into the whole image before encoding them"
+            )
+
+
+def _match(
+    part: _Part, truth: GroundTruth, iou_types: tuple[str, ...], overlaps: bool
+) -> tuple[dict[str, _Piece], tuple[np.ndarray, ...]]:
+    """What is found of a part under each of ``iou_types``, and, if asked for, the columns of :class:`Overlaps`.
+
+    Masks are decoded and compared once.
     """
-    span = len(categories)
+    if overlaps and part.shapes.counts is None:
+        raise ValueError("expected masks for --errors, found detections without `segmentation`: leave --errors out")
+    found: dict[str, _Piece] = {}
+    spans = part.category, part.first, part.last, part.objects.category
+    if "bbox" in iou_types:
+        if part.shapes.box is None:
+            raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
+        area = part.shapes.box[:, 2] * part.shapes.box[:, 3]
+        found["bbox"] = _assigned(part, area, _Pairs(*box_pairs(*spans, part.shapes.box, part.objects.box, LEAST)))
+    if iou_types == ("bbox",) and not overlaps:
+        return found, ()
+    size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
+    masks = decode(*part.shapes.runs(), size)
+    objects = from_segmentations(part.objects.segmentation, object_size)
+    lying, iou = (np.full((2, len(size) if overlaps else 0), -1, kind) for kind in (np.int32, np.float64))
+    pairs = _Pairs(*mask_pairs(*spans, masks, objects, LEAST, lying, iou))
+    piece = _assigned(part, masks.area, pairs)
+    if "segm" in iou_types:
+        found["segm"] = piece
+    if "boundary" in iou_types:
+        found["boundary"] = _assigned(part, masks.area, _at_boundaries(pairs, masks, objects, size, object_size))
+    if not overlaps:
+        return found, ()
+    own, other = np.where(lying >= 0, lying + np.int32(part.before), np.int32(-1))[:, masks.area > 0]
+    taken = np.where(piece.taken >= 0, piece.taken + np.int32(part.before), np.int32(-1))
+    judged = (piece.counted[0] & 1).astype(bool)
+    return found, (piece.category, piece.score, judged, taken, own, other, *iou[:, masks.area > 0])
 
-    def pairs(image_id: Any, category_id: Any) -> np.ndarray:
-        """Image and category as one number, ascending with the image."""
-        return np.searchsorted(images, image_id) * span + np.searchsorted(categories, category_id)
 
-    found = pairs(predictions.image_id[batch.rows], predictions.category_id[batch.rows])
-    known = pairs(*([entry[key] for entry in batch.annotations] for key in ("image_id", "category_id")))
-    open_ended = [(image["id"], k) for image in batch.images for k in image["not_exhaustive_category_ids"]]
-    spared = np.isin(found, pairs(*zip(*open_ended, strict=True)) if open_ended else [])
-    area = np.array([entry["area"] for entry in batch.annotations], dtype=np.float64)
-    in_range = (AREAS[:, :1] <= batch.areas) & (batch.areas <= AREAS[:, 1:])
+def _at_boundaries(pairs: _Pairs, masks: Masks, objects: Masks, size: np.ndarray, object_size: np.ndarray) -> _Pairs:
+    """The pairs with the smaller one of the IoU of the masks and that of their boundaries, as the challenge has it."""
+    wanted = np.zeros(len(objects.area), bool)
+    wanted[pairs.objects] = True
+    first, second = boundaries(masks, size, np.diff(pairs.ends) > 0), boundaries(objects, object_size, wanted)
+    iou = pairs.iou.copy()
+    lower(pairs.ends, pairs.objects, first, second, iou)
+    return pairs._replace(iou=iou)
+
+
+def _assigned(part: _Part, area: np.ndarray, pairs: _Pairs) -> _Piece:
+    """Detections of a part with the objects that they take; ``area`` is theirs, in pixels."""
+    in_range = (AREAS[:, :1] <= area) & (area <= AREAS[:, 1:])
     # What no object takes is a false positive, if it has the size and its category is exhaustively annotated
-    true = np.zeros(in_range.shape, np.uint16)
-    counted = np.where(in_range & ~spared, ALL, np.uint16(0))
-    by_pair, objects = np.argsort(found, kind="stable"), np.argsort(known, kind="stable")
-    shapes = _shapes(batch, iou_type)
-    both = np.intersect1d(found, known)
-    bounds = (
-        np.searchsorted(column, both, side=side).tolist()
-        for column in (found[by_pair], known[objects])
-        for side in ("left", "right")
-    )
-    for first, last, first_object, last_object in zip(*bounds, strict=True):
-        chosen, own = by_pair[first:last], objects[first_object:last_object]
-        overlap = _overlap([batch.shapes[d] for d in chosen], [shapes[g] for g in own])
-        _assign(overlap, area[own], chosen, IOU_THRESHOLDS, AREAS, true, counted)
-    return _Piece(
-        found % span, found // span, predictions.score[batch.rows], true, counted, known % span, known // span, area
-    )
+    true, counted = np.zeros(in_range.shape, np.uint16), np.where(in_range & ~part.spared, ALL, np.uint16(0))
+    taken = assign(*pairs, part.objects.area, IOU_THRESHOLDS, AREAS, true, counted)
+    keep = np.flatnonzero(area > 0)
+    return _Piece(part.category[keep], part.image[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
 
 
-def _shapes(batch: Batch, iou_type: str) -> list[Any]:
-    """Masks (compressed RLEs) or boxes of the objects, in the order of the annotations."""
-    if iou_type == "bbox":
-        return [entry["bbox"] for entry in batch.annotations]
-    size = {image["id"]: (image["height"], image["width"]) for image in batch.images}
-    return [object_mask(entry["segmentation"], *size[entry["image_id"]]) for entry in batch.annotations]
+def taken(overlap: np.ndarray) -> np.ndarray:
+    """The object (G) that each detection takes, of D in order, at the first threshold; -1 for none.
 
-
-def object_mask(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Polygons, or an RLE compressed or not, as a compressed RLE."""
-    if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
-        return segmentation
-    parts = rle.frPyObjects(segmentation, height, width)
-    return rle.merge(parts) if isinstance(parts, list) else parts
-
-
-def _overlap(found: list[Any], known: list[Any]) -> np.ndarray:
-    """IoU of D detections and G objects, (D, G)."""
-    return np.ascontiguousarray(rle.iou(found, known, [0] * len(known)))
-
-
-@compiled
-def _assign(
-    overlap: np.ndarray,
-    object_area: np.ndarray,
-    chosen: np.ndarray,
-    thresholds: np.ndarray,
-    ranges: np.ndarray,
-    true: np.ndarray,
-    counted: np.ndarray,
-) -> None:
-    """Set the bits of the detections ``chosen`` in ``true`` and ``counted`` (A, D) that an object takes.
-
-    ``overlap`` (D, G) of detections by falling score. As the official API: a detection takes the free object of most
-    overlap, of equal ones the last, and one that is ignored for its size only where no other has enough overlap.
+    ``overlap`` (D, G) is their IoU, 0 for pairs that are not to match.
     """
-    detections, objects = overlap.shape
-    for a in range(len(ranges)):
-        ignored = (object_area < ranges[a, 0]) | (object_area > ranges[a, 1])
-        for t in range(len(thresholds)):
-            bit = np.uint16(1 << t)
-            free = np.ones(objects, np.bool_)
-            for d in range(detections):
-                best = -1
-                for outside in (False, True):
-                    least = min(thresholds[t], 1 - 1e-10)
-                    for g in range(objects):
-                        if free[g] and ignored[g] == outside and overlap[d, g] >= least:
-                            least = overlap[d, g]
-                            best = g
-                    if best >= 0:
-                        break
-                if best >= 0:
-                    free[best] = False
-                    if ignored[best]:
-                        counted[a, chosen[d]] &= ~bit
-                    else:
-                        true[a, chosen[d]] |= bit
-                        counted[a, chosen[d]] |= bit
+    detections, objects = np.nonzero(overlap >= LEAST)
+    ends = np.searchsorted(detections, np.arange(len(overlap) + 1))
+    nothing = np.zeros((2, 1, len(overlap)), np.uint16)
+    pairs = ends, objects.astype(np.int32), overlap[detections, objects]
+    return assign(*pairs, np.zeros(overlap.shape[1]), IOU_THRESHOLDS[:1], AREAS[:1], *nothing)
+
+
+def _rank(truth: GroundTruth, piece: _Piece) -> Matches:
+    # Equal scores stay in the order of images, as in the official API
+    order = np.lexsort((-piece.score, piece.category))
+    objects = np.argsort(truth.objects.category, kind="stable")
+    rankings = []
+    for area, (low, high) in enumerate(AREAS):
+        counted = order[piece.counted[area, order] > 0]
+        size = truth.objects.area[objects]
+        chosen = objects[(size >= low) & (size <= high)]
+        columns = piece.category[counted], piece.image[counted], piece.true[area, counted], piece.counted[area, counted]
+        rankings.append(Ranking(*columns, truth.objects.category[chosen], truth.objects.image[chosen]))
+    return Matches(rankings, truth.image_ids, truth.frequencies)

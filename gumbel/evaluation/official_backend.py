@@ -1,4 +1,4 @@
-"""LVIS matching by the official API (https://github.com/lvis-dataset/lvis-api), in chunks of categories.
+"""Precision and recall by the official API (https://github.com/lvis-dataset/lvis-api), in chunks of categories.
 
 Categories do not interact, so chunks change nothing; whole, LVIS val takes more than 20 GB.
 """
@@ -10,27 +10,28 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from pycocotools import mask
 
 from gumbel.evaluation.ground_truth import GroundTruth
-from gumbel.evaluation.predictions import Predictions
-from gumbel.evaluation.protocol import Matches, shapes
+from gumbel.evaluation.predictions import Predictions, Shapes
 
 #: Detections plus pairs of image and category in a chunk: about 2 GB.
 _CHUNK = 1_000_000
 
 
-def match(truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_type: str) -> Matches:
-    """Precision and recall of the detections in ``rows``, which are capped and sorted by image."""
-    precisions, recalls, zero_area = [], [], 0
-    category_id = predictions.category_id[rows]
+def precision_and_recall(
+    truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_type: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision (T, R, K, A) and recall (T, K, A) of the detections ``rows``, as ``protocol.select`` gives them."""
+    precisions, recalls = [], []
+    category_id, shapes = predictions.category_id[rows], predictions.shapes
     for categories in _chunks(truth, category_id):
         ids = [category["id"] for category in categories]
-        records = _records(predictions, rows[np.isin(category_id, ids)], iou_type)
-        evaluation = _run(truth, categories, records, iou_type)
+        chosen = rows[np.isin(category_id, ids)]
+        evaluation = _run(truth, categories, _records(predictions, shapes.take(chosen), chosen, iou_type), iou_type)
         precisions.append(evaluation.eval["precision"])
         recalls.append(evaluation.eval["recall"])
-        zero_area += sum(record["area"] <= 0 for record in records)
-    return Matches(np.concatenate(precisions, axis=2), np.concatenate(recalls, axis=1), zero_area)
+    return np.concatenate(precisions, axis=2), np.concatenate(recalls, axis=1)
 
 
 def _chunks(truth: GroundTruth, category_id: np.ndarray) -> Iterator[list[dict[str, Any]]]:
@@ -41,15 +42,21 @@ def _chunks(truth: GroundTruth, category_id: np.ndarray) -> Iterator[list[dict[s
         yield [truth.categories[k] for k in np.flatnonzero(chunk == number)]
 
 
-def _records(predictions: Predictions, rows: np.ndarray, iou_type: str) -> list[dict[str, Any]]:
-    """Detections in the official results format; mask records without box, which would replace their area."""
-    forms, areas = shapes(predictions, rows, iou_type)
-    key = "bbox" if iou_type == "bbox" else "segmentation"
-    columns = (predictions.image_id[rows], predictions.category_id[rows], predictions.score[rows], areas)
+def _records(predictions: Predictions, shapes: Shapes, rows: np.ndarray, iou_type: str) -> list[dict[str, Any]]:
+    """Detections in the official results format; mask records without box, which would replace their area.
+
+    The API drops those of zero area when it makes its index.
+    """
+    if shapes.box is not None and iou_type == "bbox":
+        key, forms, areas = "bbox", shapes.box.tolist(), (shapes.box[:, 2] * shapes.box[:, 3]).tolist()
+    else:
+        key, forms = "segmentation", shapes.masks()
+        areas = [float(mask.area(form)) for form in forms]
+    columns = (predictions.image_id[rows], predictions.category_id[rows], predictions.score[rows])
     return [
         {"image_id": image, "category_id": category, "score": score, "area": area, "id": number, key: form}
         for number, (image, category, score, area, form) in enumerate(
-            zip(*(column.tolist() for column in columns), forms, strict=True), start=1
+            zip(*(column.tolist() for column in columns), areas, forms, strict=True), start=1
         )
     ]
 
@@ -57,9 +64,7 @@ def _records(predictions: Predictions, rows: np.ndarray, iou_type: str) -> list[
 def _run(truth: GroundTruth, categories: list[dict[str, Any]], records: list[dict[str, Any]], iou_type: str) -> Any:
     lvis = load_api()
     chosen = {category["id"] for category in categories}
-    annotations = [
-        dict(entry) for group in truth.annotations.values() for entry in group if entry["category_id"] in chosen
-    ]
+    annotations = [dict(entry) for entry in truth.annotations if entry["category_id"] in chosen]
     evaluation = lvis.LVISEval(
         _dataset(lvis.LVIS, truth, annotations, categories),
         _dataset(lvis.LVISResults, truth, records, categories),

@@ -1,16 +1,16 @@
 """Detections on disk: Parquet written in row groups while predicting, or the official LVIS JSON results."""
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gumbel.jobs.files import atomic_path
@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
     ]
 )
 _FLOATS = ("score", *BOX)
-_NUMBERS = {kind.name: kind for kind in SCHEMA if kind.name != "mask_counts"}
+_MASK = ("mask_height", "mask_width", "mask_counts")
 _ROWS = 1 << 16  # detections in a row group: about 10 MB in memory while predicting
 
 
@@ -132,41 +132,112 @@ class PredictionWriter:
         self._pending, self._rows = [], 0
 
 
+class Shapes(NamedTuple):
+    """Boxes (x, y, width, height in pixels) and masks (COCO's compressed RLE) of n detections.
+
+    None where a JSON file does not carry them.
+    """
+
+    box: np.ndarray | None  # (n, 4) float64
+    mask_size: np.ndarray | None  # (n, 2) int32, height and width
+    counts: pa.LargeBinaryArray | None  # (n,)
+
+    def take(self, rows: np.ndarray) -> "Shapes":
+        """Those of ``rows`` (m,)."""
+        return Shapes(
+            None if self.box is None else self.box[rows],
+            None if self.mask_size is None else self.mask_size[rows],
+            None if self.counts is None else self.counts.take(pa.array(rows)),
+        )
+
+    def runs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes of all masks one after the other, uint8, and where each ends (n + 1,)."""
+        if self.counts is None:
+            raise ValueError("expected masks, found detections without `segmentation`: evaluate boxes only")
+        _, offsets, data = self.counts.buffers()
+        start = self.counts.offset
+        ends = np.frombuffer(offsets, np.int64)[start : start + len(self.counts) + 1] if offsets else np.zeros(1, int)
+        return np.frombuffer(data or b"", np.uint8), ends.copy()
+
+    def masks(self) -> list[dict[str, Any]]:
+        """COCO's compressed RLE dicts, sizes (height, width)."""
+        if self.counts is None or self.mask_size is None:
+            raise ValueError("expected masks, found detections without `segmentation`: evaluate boxes only")
+        pairs = zip(self.mask_size.tolist(), self.counts.to_pylist(), strict=True)
+        return [{"size": size, "counts": count} for size, count in pairs]
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """Detections in columns, in the order of the file; N rows.
-
-    ``box`` (x, y, width, height in pixels) or ``mask_size`` and ``counts`` (height, width and COCO's
-    compressed RLE) are None where a JSON file does not carry them.
-    """
+    """Detections in columns, in the order of the file; N rows, whose shapes are read a group of rows at a time."""
 
     image_id: np.ndarray  # (N,) int64
     category_id: np.ndarray  # (N,) int64
     score: np.ndarray  # (N,) float64
-    box: np.ndarray | None  # (N, 4) float64
-    mask_size: np.ndarray | None  # (N, 2) int32
-    counts: pa.LargeBinaryArray | None  # (N,)
+    groups: np.ndarray  # (G + 1,) the first row of each group, and N
+    read: Callable[[int], Shapes]  # the shapes of a group
     metadata: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.score)
 
+    @property
+    def shapes(self) -> Shapes:
+        """Those of all rows, in memory."""
+        return _joined([self.read(group) for group in range(len(self.groups) - 1)])
+
     def masks(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """The masks of ``rows`` as COCO's compressed RLE dicts, sizes (height, width)."""
-        if self.counts is None or self.mask_size is None:
-            raise ValueError("expected masks, found detections without `segmentation`: evaluate boxes only")
-        sizes = self.mask_size[rows].tolist()
-        counts = self.counts.take(pa.array(rows)).to_pylist()
-        return [{"size": size, "counts": count} for size, count in zip(sizes, counts, strict=True)]
+        return self.shapes.take(rows).masks()
+
+    def parts(self, rows: np.ndarray) -> Iterator[tuple[slice, Shapes]]:
+        """Slices of ``rows``, which are sorted by image, with their shapes; no image is in two of them.
+
+        Memory holds a group of rows where the file is sorted by image as well, else all.
+        """
+        if not len(rows):
+            yield slice(0, 0), _NONE
+            return
+        group = np.searchsorted(self.groups, rows, side="right") - 1
+        image = self.image_id[rows]
+        last = np.flatnonzero(group[1:] != group[:-1])
+        if (group[1:] >= group[:-1]).all() and (image[last] != image[last + 1]).all():
+            ends = np.searchsorted(group, np.arange(len(self.groups)))
+            for number, (start, stop) in enumerate(itertools.pairwise(ends.tolist())):
+                if start < stop:
+                    yield slice(start, stop), self.read(number).take(rows[start:stop] - self.groups[number])
+            return
+        shapes, start = self.shapes, 0
+        while start < len(rows):
+            stop = np.searchsorted(image, image[min(start + _ROWS, len(rows)) - 1], side="right")
+            yield slice(start, stop), shapes.take(rows[start:stop])
+            start = stop
+
+
+_NONE = Shapes(np.zeros((0, 4)), np.zeros((0, 2), np.int32), pa.array([], pa.large_binary()))
+
+
+def _joined(parts: list[Shapes]) -> Shapes:
+    if len(parts) == 1:
+        return parts[0]
+    box, size, counts = zip(*parts, strict=True)
+    return Shapes(np.concatenate(box), np.concatenate(size), pa.concat_arrays(counts))
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read detections that :class:`PredictionWriter` wrote, or a JSON file of official LVIS results.
+    """Read detections that :class:`PredictionWriter` wrote, or a JSON file of official LVIS results, into memory.
 
     The JSON is a list of ``{"image_id", "category_id", "score", "segmentation": compressed RLE, "bbox":
     [x, y, width, height]}`` with a mask, a box or both (https://github.com/lvis-dataset/lvis-api).
     Raises ValueError for a truncated, empty or foreign file, and for missing or non-finite scores.
     """
+    predictions = scan_predictions(path)
+    shapes = predictions.shapes
+    return replace(predictions, groups=np.array([0, len(predictions)]), read=lambda _: shapes)
+
+
+def scan_predictions(path: Path) -> Predictions:
+    """As :func:`read_predictions`, but the shapes stay in a Parquet file until they are asked for."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected predictions at {path}, found no file: run the prediction stage first")
@@ -174,56 +245,61 @@ def read_predictions(path: Path) -> Predictions:
         start = file.read(4)
     if not start:
         raise ValueError(f"expected Parquet or JSON predictions, found an empty file: write {path} again")
-    predictions = _read_parquet(path) if start == b"PAR1" else _read_json(path)
-    _check(predictions, path)
+    predictions = _scan_parquet(path) if start == b"PAR1" else _read_json(path)
+    _refuse_infinite(predictions.score, path)
     return predictions
 
 
-def _read_parquet(path: Path) -> Predictions:
-    """Row group by row group into arrays of the final size: reading whole takes three times the memory."""
-    try:
+def _scan_parquet(path: Path) -> Predictions:
+    with _whole(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         if not file.schema_arrow.equals(SCHEMA):
             raise ValueError(f"expected the columns\n{SCHEMA}\nfound in {path}\n{file.schema_arrow.remove_metadata()}")
-        columns = {
-            name: np.empty(file.metadata.num_rows, kind.type.to_pandas_dtype()) for name, kind in _NUMBERS.items()
-        }
-        ends, counts, start = [np.zeros(1, np.int64)], bytearray(), 0
-        for batch in file.iter_batches(_ROWS):
-            _refuse_holes(batch, path)
-            for name, column in columns.items():
-                column[start : start + len(batch)] = batch[name]
-            ends.append(len(counts) + np.cumsum(pc.binary_length(batch["mask_counts"]), dtype=np.int64))
-            counts += _joined(batch["mask_counts"])
-            start += len(batch)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"expected a whole Parquet file, found {path} damaged or truncated ({error}): predict again"
-        ) from error
-    buffers = [None, pa.py_buffer(np.concatenate(ends)), pa.py_buffer(counts)]
+        table = _refuse_holes(file.read(["image_id", "category_id", "score"]), path)
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+
+    def read(group: int) -> Shapes:
+        with _whole(path):
+            return _shapes(file.read_row_group(group, [*BOX, *_MASK]), path)
+
+    if not sizes:
+        empty = SCHEMA.empty_table()
+        sizes, read = [0], lambda group: _shapes(empty, path)
     return Predictions(
-        image_id=columns["image_id"],
-        category_id=columns["category_id"].astype(np.int64),
-        score=columns["score"],
-        box=np.stack([columns[name] for name in BOX], axis=1),
-        mask_size=np.stack([columns["mask_height"], columns["mask_width"]], axis=1),
-        counts=pa.LargeBinaryArray.from_buffers(pa.large_binary(), start, buffers),
+        image_id=table["image_id"].to_numpy(),
+        category_id=table["category_id"].to_numpy().astype(np.int64),
+        score=table["score"].to_numpy(),
+        groups=np.cumsum([0, *sizes]),
+        read=read,
         metadata={key: value for key, value in metadata.items() if key != "ARROW:schema"},
     )
 
 
-def _joined(column: pa.BinaryArray) -> memoryview:
-    """The bytes of all values one after the other, as Arrow keeps them."""
-    _, offsets, data = column.buffers()
-    first, last = np.frombuffer(offsets, np.int32)[[column.offset, column.offset + len(column)]].tolist()
-    return memoryview(data)[first:last] if data else memoryview(b"")
+def _shapes(table: pa.Table, path: Path) -> Shapes:
+    _refuse_holes(table, path)
+    box = np.stack([table[name].to_numpy() for name in BOX], axis=1)
+    _refuse_infinite(box, path)
+    size = np.stack([table[name].to_numpy() for name in _MASK[:2]], axis=1)
+    counts = table["mask_counts"].cast(pa.large_binary()).combine_chunks()
+    return Shapes(box, size, counts.chunk(0) if isinstance(counts, pa.ChunkedArray) else counts)
 
 
-def _refuse_holes(batch: pa.RecordBatch, path: Path) -> None:
-    holes = [name for name in batch.schema.names if batch[name].null_count]
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"expected a whole Parquet file, found {path} damaged or truncated ({error}): predict again"
+        ) from error
+
+
+def _refuse_holes(table: pa.Table, path: Path) -> pa.Table:
+    holes = [name for name in table.schema.names if table[name].null_count]
     if holes:
         raise ValueError(f"expected a value in every row, found missing values in {holes} of {path}: predict again")
+    return table
 
 
 def _read_json(path: Path) -> Predictions:
@@ -239,13 +315,19 @@ def _read_json(path: Path) -> Predictions:
     if records and not (has_box or has_mask):
         raise ValueError(f"expected `segmentation` or `bbox` in every detection, found neither in {path}")
     masks = [record["segmentation"] for record in records] if has_mask else []
+    shapes = Shapes(
+        box=np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4) if has_box else None,
+        mask_size=np.array([mask["size"] for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
+        counts=pa.array([_bytes(mask["counts"]) for mask in masks], pa.large_binary()) if has_mask else None,
+    )
+    if shapes.box is not None:
+        _refuse_infinite(shapes.box, path)
     return Predictions(
         image_id=np.array([record["image_id"] for record in records], dtype=np.int64),
         category_id=np.array([record["category_id"] for record in records], dtype=np.int64),
         score=np.array([record["score"] for record in records], dtype=np.float64),
-        box=np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4) if has_box else None,
-        mask_size=np.array([mask["size"] for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
-        counts=pa.array([_bytes(mask["counts"]) for mask in masks], pa.large_binary()) if has_mask else None,
+        groups=np.array([0, len(records)]),
+        read=lambda _: shapes,
     )
 
 
@@ -279,14 +361,12 @@ def _on_all(records: list[dict[str, Any]], key: str, path: Path) -> bool:
     return number > 0
 
 
-def _check(predictions: Predictions, path: Path) -> None:
-    bad = ~np.isfinite(predictions.score)
-    if predictions.box is not None:
-        bad |= ~np.isfinite(predictions.box).all(axis=1)
+def _refuse_infinite(values: np.ndarray, path: Path) -> None:
+    bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if bad.any():
         raise ValueError(
-            f"expected finite scores and boxes, found NaN or infinity in {bad.sum()} of {len(bad)} detections "
-            f"of {path}, first in row {bad.argmax()}: predict again from a training that did not diverge"
+            f"expected finite scores and boxes, found NaN or infinity in {bad.sum()} detections of {path}: predict "
+            "again from a training that did not diverge"
         )
 
 

@@ -1,84 +1,116 @@
-"""The LVIS protocol: its constants, the cap on detections, and the pass over the data image by image."""
+"""The LVIS protocol: its constants, and which detections it scores."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import warnings
+from typing import NamedTuple
 
 import numpy as np
-from hotcoco import mask as rle
 
 from gumbel.evaluation.ground_truth import GroundTruth
 from gumbel.evaluation.predictions import Predictions
 
 MAX_DETECTIONS = 300
-IMAGES = 200  # in a batch: some 50,000 detections, enough to keep all threads busy
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-IOU_TYPES = ("segm", "bbox")
+RECALLS = np.linspace(0, 1, 101)
+IOU_TYPES = ("segm", "bbox", "boundary")
 SIZES = ("", "s", "m", "l")  #: of objects: all, small, medium, large
+#: The sizes' ranges of areas in square pixels.
+AREAS = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)], dtype=np.float64)
 
 
-class Matches(NamedTuple):
-    """What a backend returns: T IoU thresholds, R recall levels, K categories, A areas; -1 where undefined."""
+class Protocol(NamedTuple):
+    """How many detections are kept, those of the highest scores."""
 
-    precision: np.ndarray  # (T, R, K, A)
-    recall: np.ndarray  # (T, K, A)
-    zero_area: int  # detections dropped for having no area
-
-
-class Batch(NamedTuple):
-    """Consecutive images with their annotations and their n detections of positive area."""
-
-    images: list[dict[str, Any]]
-    annotations: list[dict[str, Any]]
-    rows: np.ndarray  # (n,) row of each detection in the file
-    areas: np.ndarray  # (n,) in pixels
-    shapes: list[Any]  # n compressed RLEs, or n boxes (x, y, width, height in pixels)
-    zero_area: int  # detections of these images that were left out
+    per_image: int | None
+    per_category: int | None
 
 
-def cap(predictions: Predictions) -> np.ndarray:
-    """Rows of the 300 highest scores of each image, by image id and falling score.
+#: ``fixed`` is AP-fixed (Dave et al., "Evaluating Large-Vocabulary Object Detectors", 2021).
+PROTOCOLS = {"lvis": Protocol(MAX_DETECTIONS, None), "fixed": Protocol(None, 10_000)}
 
-    Ties keep the order of the file, as in the official API.
+
+class Selection(NamedTuple):
+    """Detections that are scored, by image and falling score; images and categories are indices in the order of ids."""
+
+    rows: np.ndarray  # (n,) in the file
+    image: np.ndarray  # (n,) int32
+    category: np.ndarray  # (n,) int32
+    counts: dict[str, int]  # how many detections were read, and fell out at each step
+
+
+def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis") -> Selection:
+    """Choose the detections that ``protocol``, one of :data:`PROTOCOLS`, scores.
+
+    First those of images that are not asked for fall out, then those over the cap, then unknown categories, then those
+    that the federated protocol does not judge: the category is neither annotated in the image nor listed as absent.
+    Warns of unknown categories, and of many images without detections. Raises ValueError for detections in unknown
+    images.
     """
-    order = np.lexsort((-predictions.score, predictions.image_id))
-    image = predictions.image_id[order]
-    rank = np.arange(len(order)) - np.searchsorted(image, image, side="left")
-    return order[rank < MAX_DETECTIONS]
+    image, asked = _index(truth.image_ids, predictions.image_id)
+    _refuse_unknown_images(truth, predictions, asked)
+    category, known = _index(truth.category_ids, predictions.category_id)
+    inside = np.flatnonzero(asked)
+    empty = len(truth.images) - int(np.count_nonzero(np.bincount(image[inside])))
+    _warn(truth, predictions, known, empty)
+    capped = _cap(predictions, inside, image, PROTOCOLS[protocol])
+    rows = capped[known[capped]]
+    judged = truth.listed("neg_category_ids")
+    judged[truth.objects.image, truth.objects.category] = True
+    scored = rows[judged[image[rows], category[rows]]]
+    counts = {
+        "read": len(predictions),
+        "in_other_images": len(predictions) - len(inside),
+        "over_the_cap": len(inside) - len(capped),
+        "unknown_category": len(capped) - len(rows),
+        "not_judged": len(rows) - len(scored),
+        "images_without": empty,
+    }
+    return Selection(scored, image[scored], category[scored], counts)
 
 
-def batches(truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_type: str) -> Iterator[Batch]:
-    """Go through all images in the order of their ids, :data:`IMAGES` at a time; ``rows`` as :func:`cap` gives them.
-
-    Areas are those of the masks, or for ``iou_type`` "bbox" of the boxes. Detections of zero area are left
-    out, as the official API does.
-    """
-    image_id = predictions.image_id[rows]
-    for start in range(0, len(truth.images), IMAGES):
-        images = truth.images[start : start + IMAGES]
-        first = np.searchsorted(image_id, images[0]["id"], side="left")
-        last = np.searchsorted(image_id, images[-1]["id"], side="right")
-        annotations = [entry for image in images for entry in truth.annotations.get(image["id"], ())]
-        yield _batch(predictions, rows[first:last], iou_type, images, annotations)
+def _index(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each value among ascending ``ids``, 0 for one that is not there, and whether it is."""
+    place = np.searchsorted(ids, values).astype(np.int32)
+    place[place == len(ids)] = 0
+    known = ids[place] == values if len(ids) else np.zeros(len(values), bool)
+    place[~known] = 0
+    return place, known
 
 
-def _batch(
-    predictions: Predictions,
-    rows: np.ndarray,
-    iou_type: str,
-    images: list[dict[str, Any]],
-    annotations: list[dict[str, Any]],
-) -> Batch:
-    forms, areas = shapes(predictions, rows, iou_type)
-    keep = np.flatnonzero(areas > 0)
-    return Batch(images, annotations, rows[keep], areas[keep], [forms[k] for k in keep.tolist()], len(rows) - len(keep))
+def _refuse_unknown_images(truth: GroundTruth, predictions: Predictions, asked: np.ndarray) -> None:
+    strange = predictions.image_id[~asked]
+    strange = strange[~np.isin(strange, truth.other_images)]
+    if len(strange):
+        raise ValueError(
+            f"expected detections in images of the annotations, found {len(strange)} in others, first in image "
+            f"{strange[0]}: score them against the annotations they were predicted for"
+        )
 
 
-def shapes(predictions: Predictions, rows: np.ndarray, iou_type: str) -> tuple[list[Any], np.ndarray]:
-    """Masks (compressed RLEs) or boxes (x, y, width, height in pixels) of ``rows``, and their areas (n,)."""
-    if iou_type == "segm":
-        masks = predictions.masks(rows) if len(rows) else []
-        return masks, np.asarray(rle.area(masks) if masks else [], dtype=np.float64)
-    if predictions.box is None:
-        raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
-    boxes = predictions.box[rows]
-    return boxes.tolist(), boxes[:, 2] * boxes[:, 3]
+def _warn(truth: GroundTruth, predictions: Predictions, known: np.ndarray, empty: int) -> None:
+    if not known.all():
+        warnings.warn(
+            f"{(~known).sum()} detections are not scored, their categories are not in the annotations, first "
+            f"{predictions.category_id[known.argmin()]}: check that labels were turned into LVIS ids",
+            stacklevel=3,
+        )
+    if 3 * empty > len(truth.images):
+        warnings.warn(
+            f"{empty} of {len(truth.images)} images have no detections, so that all their objects count as missed: "
+            "check that the predictions are whole, and of the images that the annotations are of",
+            stacklevel=3,
+        )
+
+
+def _cap(predictions: Predictions, rows: np.ndarray, image: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """The ``rows`` that are kept, by ``image`` (N,) and falling score; equal scores stay in the order of the file."""
+    if protocol.per_category is not None:
+        rows = np.sort(_first(rows, predictions.category_id, predictions.score, protocol.per_category))
+    return _first(rows, image, predictions.score, protocol.per_image)
+
+
+def _first(rows: np.ndarray, group: np.ndarray, score: np.ndarray, number: int | None) -> np.ndarray:
+    """The ``rows`` by ``group`` and falling score, of each group the first ``number``."""
+    order = rows[np.lexsort((-score[rows], group[rows]))]
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return order if number is None else order[rank < number]

@@ -1,7 +1,6 @@
 """AP under image weights: every official figure on many resampled data sets at once, from matches found once."""
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,7 +21,7 @@ Figures = dict[str, np.ndarray]
 
 
 def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
-    """Every official figure under each row of ``weights`` (B, I), whole numbers from 0; (B,), NaN where undefined.
+    """Every figure under each row of ``weights`` (B, I), whole numbers from 0 to 65,535; (B,), NaN where undefined.
 
     Weights of one give the figures of ``lvis_ap.evaluate``; weights 0, 1, 2, ... those of a data set in which
     each image is left out or repeated as often. Parts of the rows are worked on side by side, on every core that the
@@ -35,7 +34,7 @@ def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
 
 
 def _figures(matches: Matches, weights: np.ndarray) -> Figures:
-    columns = np.ascontiguousarray(weights.T, dtype=np.float64)
+    columns = np.ascontiguousarray(weights.T, dtype=np.uint16)
     found = [_per_category(ranking, columns, len(matches.frequencies)) for ranking in matches.rankings]
     return figures(Categories([ap for ap, _ in found], [ar for _, ar in found], matches.frequencies, _mean))
 
@@ -53,67 +52,95 @@ def _per_category(ranking: Ranking, weights: np.ndarray, categories: int) -> tup
     """Average precision and recall (T, K, B); NaN where a replicate has no object of the category."""
     shape = (len(IOU_THRESHOLDS), categories, weights.shape[1])
     precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
-    for category, detections, objects in _split(ranking, categories):
-        total = weights[ranking.object_image[objects]].sum(axis=0)
-        image, true, counted = (column[detections] for column in (ranking.image, ranking.true, ranking.counted))
-        _average_precision(image, true, counted, total, weights, precision[:, category], recall[:, category])
+    ends = np.arange(categories + 1)
+    detections, objects = (np.searchsorted(column, ends) for column in (ranking.category, ranking.object_category))
+    _average(
+        detections,
+        objects,
+        ranking.image,
+        ranking.true,
+        ranking.counted,
+        ranking.object_image,
+        weights,
+        precision,
+        recall,
+    )
     return precision, recall
 
 
-def _split(ranking: Ranking, categories: int) -> Iterator[tuple[int, slice, slice]]:
-    """Detections and objects of every category that has objects."""
-    bounds = np.arange(categories + 1)
-    detections, objects = (np.searchsorted(column, bounds) for column in (ranking.category, ranking.object_category))
-    for k in np.flatnonzero(np.diff(objects)).tolist():
-        yield k, slice(detections[k], detections[k + 1]), slice(objects[k], objects[k + 1])
-
-
 @compiled
-def _average_precision(
+def _average(
+    detections: np.ndarray,
+    objects: np.ndarray,
     image: np.ndarray,
     true: np.ndarray,
     counted: np.ndarray,
-    total: np.ndarray,
+    object_image: np.ndarray,
     weights: np.ndarray,
     precision: np.ndarray,
     recall: np.ndarray,
 ) -> None:
-    """Average precision over 101 recall levels, and recall, (T, B) each, of detections (D,) by falling score.
+    """Average precision over 101 recall levels, and recall, (T, K, B) each, of the categories that have objects.
 
-    Recall rises and the envelope of precision (its maximum to the right) is attained at true positives alone, so only
-    they are kept. What counts at every threshold, most detections, is added up once for all thresholds.
+    Detections ``detections[k]`` to ``detections[k + 1]`` and objects ``objects[k]`` to ``objects[k + 1]`` are those of
+    category k; ``weights`` (I, B). Recall rises and the envelope of precision (its maximum to the right) is attained at
+    true positives alone, so they are gone through from the last to the first. What counts at every threshold, most
+    detections, is added up once for all thresholds.
     """
     replicates = weights.shape[1]
     everywhere = np.uint16((1 << len(precision)) - 1)
-    objects = np.where(total > 0, total, 1.0)
-    partial = np.flatnonzero((true != 0) | (counted != everywhere))
-    shared = np.zeros((len(partial), replicates))
-    ranked = np.zeros(replicates)
-    place = 0
-    for d in range(len(image)):
-        if counted[d] == everywhere:
-            _add(ranked, weights[image[d]])
-        if place < len(partial) and partial[place] == d:
-            shared[place] = ranked
-            place += 1
-    precise, levels = np.zeros((len(partial), replicates)), np.zeros((len(partial) + 1, replicates))
-    for t in range(len(precision)):
-        bit = np.uint16(1 << t)
-        found, more, number = np.zeros(replicates), np.zeros(replicates), 0
-        for place in range(len(partial)):
-            d = partial[place]
-            if counted[d] & bit and counted[d] != everywhere:
-                _add(more, weights[image[d]])
-            if true[d] & bit:
-                _add(found, weights[image[d]])
-                _divide(found, shared[place], more, precise[number])
-                number += 1
-                _reach(found, objects, levels[number])
-        best, area = np.zeros(replicates), np.zeros(replicates)
-        for n in range(number, 0, -1):
-            _integrate(precise[n - 1], levels[n - 1], levels[n], best, area)
-        precision[t] = np.where(total > 0, area / LEVELS, np.nan)
-        recall[t] = np.where(total > 0, found / objects, np.nan)
+    total, ranked = np.zeros(replicates, np.int32), np.zeros(replicates, np.int32)
+    found, more = np.zeros(replicates, np.int32), np.zeros(replicates, np.int32)
+    number, best, area = np.zeros(replicates), np.zeros(replicates), np.zeros(replicates)
+    levels, below, nothing = np.zeros(replicates), np.zeros(replicates), np.zeros(replicates)
+    for k in range(len(objects) - 1):
+        if objects[k] == objects[k + 1]:
+            continue
+        total[:] = 0
+        for g in range(objects[k], objects[k + 1]):
+            _add(total, weights[object_image[g]])
+        number[:] = np.maximum(total, 1)
+        first, last = detections[k], detections[k + 1]
+        partial = first + np.flatnonzero((true[first:last] != 0) | (counted[first:last] != everywhere))
+        shared = np.zeros((len(partial), replicates), np.int32)
+        ranked[:] = 0
+        place = 0
+        for d in range(first, last):
+            if counted[d] == everywhere:
+                _add(ranked, weights[image[d]])
+            if place < len(partial) and partial[place] == d:
+                shared[place] = ranked
+                place += 1
+        for t in range(len(precision)):
+            bit = np.uint16(1 << t)
+            found[:] = 0
+            more[:] = 0
+            hits = 0
+            for d in partial:
+                if counted[d] & bit and counted[d] != everywhere:
+                    _add(more, weights[image[d]])
+                if true[d] & bit:
+                    _add(found, weights[image[d]])
+                    hits += 1
+            for b in range(replicates):
+                recall[t, k, b] = found[b] / number[b] if total[b] > 0 else np.nan
+            best[:] = 0.0
+            area[:] = 0.0
+            _reach(found, number, levels)
+            for place in range(len(partial) - 1, -1, -1):
+                d = partial[place]
+                if true[d] & bit:
+                    _envelop(found, shared[place], more, best)
+                    _subtract(found, weights[image[d]])
+                    hits -= 1
+                    if hits:
+                        _reach(found, number, below)
+                    _integrate(best, levels, below if hits else nothing, area)
+                    levels, below = below, levels
+                if counted[d] & bit and counted[d] != everywhere:
+                    _subtract(more, weights[image[d]])
+            for b in range(replicates):
+                precision[t, k, b] = area[b] / LEVELS if total[b] > 0 else np.nan
 
 
 # Loops over replicates, each with few arrays: the compiler turns them into vector instructions
@@ -126,9 +153,15 @@ def _add(total: np.ndarray, values: np.ndarray) -> None:
 
 
 @compiled
-def _divide(found: np.ndarray, shared: np.ndarray, more: np.ndarray, precise: np.ndarray) -> None:
+def _subtract(total: np.ndarray, values: np.ndarray) -> None:
+    for b in range(len(total)):
+        total[b] -= values[b]
+
+
+@compiled
+def _envelop(found: np.ndarray, shared: np.ndarray, more: np.ndarray, best: np.ndarray) -> None:
     for b in range(len(found)):
-        precise[b] = found[b] / (shared[b] + more[b] + _EPSILON)
+        best[b] = max(best[b], found[b] / (shared[b] + more[b] + _EPSILON))
 
 
 @compiled
@@ -141,7 +174,6 @@ def _reach(found: np.ndarray, objects: np.ndarray, levels: np.ndarray) -> None:
 
 
 @compiled
-def _integrate(precise: np.ndarray, below: np.ndarray, reached: np.ndarray, best: np.ndarray, area: np.ndarray) -> None:
+def _integrate(best: np.ndarray, reached: np.ndarray, below: np.ndarray, area: np.ndarray) -> None:
     for b in range(len(best)):
-        best[b] = max(best[b], precise[b])
         area[b] += best[b] * (reached[b] - below[b])

@@ -23,10 +23,10 @@ PACKAGES = (
     "mmdet",
     "mmengine",
     "lvis",
-    "hotcoco",
     "numba",
     "numpy",
     "opencv-python-headless",
+    "pycocotools",
     "snakemake",
 )
 SLURM = (

@@ -27,7 +27,6 @@ DECISIVE = (
     "opencv-python-headless",
     "pycocotools",
     "lvis",
-    "hotcoco",
     "numba",
 )
 #: Bytes of a stored detection with its mask, generously.

@@ -8,9 +8,7 @@ import pytest
 from pycocotools import mask as rle
 
 from gumbel.analysis import errors
-from gumbel.evaluation.ground_truth import read_ground_truth
-from gumbel.evaluation.lvis_ap import evaluate
-from gumbel.evaluation.predictions import read_predictions
+from gumbel.evaluation.lvis_ap import evaluate, score
 from tests.evaluation import federated
 
 SIZE = 100
@@ -56,6 +54,10 @@ def _scene(folder: Path, objects: list, found: list, **image: list) -> tuple[Pat
     return folder / "val.json", folder / "results.json"
 
 
+def _errors(annotations: Path, predictions: Path) -> errors.Errors:
+    return errors.find_errors(score(annotations, predictions, ["segm"], overlaps=True).found)
+
+
 def _encode(canvas: np.ndarray) -> dict:
     mask = rle.encode(canvas)
     return {"size": mask["size"], "counts": mask["counts"].decode()}
@@ -76,18 +78,17 @@ def test_each_type_of_error_is_told_apart(tmp_path: Path) -> None:
         (3, 0.4, (35, 80, 9, 9)),  # background
     ]
     paths = _scene(tmp_path, [(1, place), (3, elsewhere)], found)
-    result = errors.find_errors(read_ground_truth(paths[0]), read_predictions(paths[1]))
+    result = _errors(*paths)
     kinds = ["true", "duplicate", "classification", "localisation", "both", "background"]
-    assert result.detections["kind"].tolist() == kinds
-    assert result.objects["kind"].tolist() == ["found", "missed"]
+    assert [errors.KINDS[kind] for kind in result.kind] == kinds
+    assert [errors.KINDS[kind] for kind in result.object_kind] == ["true", "missed"]
 
 
 def test_unmatched_detections_of_a_category_not_annotated_exhaustively_are_left_out(tmp_path: Path) -> None:
     place = (10, 10, 20, 20)
     found = [(1, 0.9, place), (1, 0.8, (70, 70, 9, 9)), (2, 0.7, (70, 70, 9, 9))]
     paths = _scene(tmp_path, [(1, place)], found, not_exhaustive_category_ids=[1])
-    result = errors.find_errors(read_ground_truth(paths[0]), read_predictions(paths[1]))
-    assert result.detections["kind"].tolist() == ["true", "background"]
+    assert [errors.KINDS[kind] for kind in _errors(*paths).kind] == ["true", "background"]
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -5,12 +5,12 @@ import json
 import cv2
 import numpy as np
 import pytest
-from gumbel.cli import main
 from pycocotools import mask as rle
 
 from gumbel.analysis.errors import diagnose
+from gumbel.commands import main
 from gumbel.evaluation.compare import compare
-from gumbel.evaluation.lvis_ap import MAX_DETECTIONS
+from gumbel.evaluation.protocol import MAX_DETECTIONS
 from gumbel.report.drawing.samples import draw_samples
 from tests.evaluation import federated
 
@@ -49,7 +49,7 @@ def crowd(request, tmp_path_factory):
     return *federated.write(folder, truth, detections), detections, number
 
 
-@pytest.mark.parametrize("backend", ["hotcoco", "official"])
+@pytest.mark.parametrize("backend", ["compiled", "official"])
 def test_every_option_of_evaluate_counts_them(crowd, backend, tmp_path):
     annotations, predictions, detections, number = crowd
     out = {name: tmp_path / name for name in ("m.json", "c.parquet", "b.npz", "e.json")}

@@ -1,9 +1,12 @@
 """LVIS AP against the official API, and input that must not be scored."""
 
+import copy
 import json
 import statistics
 
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from gumbel.evaluation.lvis_ap import evaluate
 from tests.evaluation import federated
@@ -20,7 +23,7 @@ def assert_official(record, annotations, detections):
             assert value == pytest.approx(expected[name], abs=1e-9), (iou_type, name)
 
 
-@pytest.mark.parametrize("backend", ["hotcoco", "official"])
+@pytest.mark.parametrize("backend", ["compiled", "official"])
 @pytest.mark.parametrize("seed", range(12))
 def test_every_figure_equals_the_official_apis(tmp_path, seed, backend):
     truth, detections = federated.generate(seed)
@@ -42,13 +45,13 @@ def test_figures_equal_the_official_apis_with_more_than_300_detections_an_image(
 def test_batches_of_images_and_chunks_of_categories_change_nothing(tmp_path, monkeypatch):
     truth, detections = federated.generate(3, images=30)
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    monkeypatch.setattr("gumbel.evaluation.protocol.IMAGES", 4)
+    monkeypatch.setattr("gumbel.evaluation.predictions._ROWS", 30)
     monkeypatch.setattr("gumbel.evaluation.official_backend._CHUNK", 40)
-    for backend in ("hotcoco", "official"):
+    for backend in ("compiled", "official"):
         assert_official(evaluate(annotations, predictions, backend=backend)[0], annotations, detections)
 
 
-@pytest.mark.parametrize("backend", ["hotcoco", "official"])
+@pytest.mark.parametrize("backend", ["compiled", "official"])
 def test_no_detections_score_zero_where_there_is_ground_truth(tmp_path, backend):
     truth, _ = federated.generate(0)
     annotations, predictions = federated.write(tmp_path, truth, [])
@@ -88,6 +91,37 @@ def test_official_json_scores_as_the_parquet_does(tmp_path):
     for iou_type in IOU_TYPES:
         (tmp_path / "p.json").write_text(json.dumps(federated.official_records(detections, iou_type)))
         assert evaluate(annotations, tmp_path / "p.json", (iou_type,))[0][iou_type] == record[iou_type]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_every_category_is_exhaustively_annotated_figures_are_those_of_the_coco_api(tmp_path, seed):
+    truth, detections = federated.generate(seed, images=20)
+    # The COCO API scores what has no area, and LVIS leaves it out
+    truth["annotations"] = [entry | {"iscrowd": 0} for entry in truth["annotations"] if entry["area"] > 0]
+    detections = [one for one in detections if federated.rle.area(one["mask"]) and one["box"][2]]
+    present = {(entry["image_id"], entry["category_id"]) for entry in truth["annotations"]}
+    for image in truth["images"]:
+        absent = [one["id"] for one in truth["categories"] if (image["id"], one["id"]) not in present]
+        image |= {"neg_category_ids": absent, "not_exhaustive_category_ids": []}
+    record, _ = evaluate(*federated.write(tmp_path, truth, detections))
+    for iou_type in IOU_TYPES:
+        expected = coco_figures(truth, federated.official_records(detections, iou_type), iou_type)
+        assert {name: record[iou_type][name] for name in expected} == expected
+
+
+def coco_figures(truth, records, iou_type):
+    """The COCO API's figures of all, and of small, medium and large objects."""
+    data = COCO()
+    data.dataset = copy.deepcopy(truth)
+    data.createIndex()
+    evaluation = COCOeval(data, data.loadRes(copy.deepcopy(records)), iou_type)
+    evaluation.params.maxDets = [300]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"][..., 0]
+    chosen = {"AP": precision[..., 0], "AP50": precision[0, ..., 0], "AP75": precision[5, ..., 0]}
+    chosen |= {f"AP{size}": precision[..., area] for area, size in enumerate("sml", start=1)}
+    return {name: float(v[v > -1].mean()) if (v > -1).any() else None for name, v in chosen.items()}
 
 
 def test_category_table_holds_the_means_behind_the_figures(tmp_path):
@@ -150,7 +184,7 @@ def test_unknown_images_are_refused(tmp_path):
 def test_masks_that_are_not_of_the_images_size_are_refused(tmp_path):
     truth, detections = federated.generate(0)
     detections[3]["mask"]["size"] = [5, 5]
-    refused(tmp_path, truth, detections, "another size, first in row 3")
+    refused(tmp_path, truth, detections, f"another size, first in image {detections[3]['image_id']}")
 
 
 @pytest.mark.parametrize("key", ["neg_category_ids", "not_exhaustive_category_ids", "height"])

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -11,11 +13,14 @@ import pytest
 
 from gumbel.analysis.errors import diagnose
 from gumbel.commands import main
-from gumbel.evaluation import bootstrap, compiled, protocol
+from gumbel.evaluation import bootstrap, predictions
 from gumbel.evaluation.ground_truth import read_ground_truth
 from gumbel.evaluation.lvis_ap import evaluate
-from gumbel.evaluation.matches import AREAS, match, object_mask
+from gumbel.evaluation.masks import object_mask
+from gumbel.evaluation.matches import match
 from gumbel.evaluation.official_backend import load_api
+from gumbel.evaluation.protocol import AREAS
+from gumbel.paths import REPOSITORY
 from tests.evaluation import federated
 
 
@@ -61,11 +66,11 @@ def official_bits(annotations, detections, iou_type):
 @pytest.mark.parametrize("iou_type", ["segm", "bbox"])
 @pytest.mark.parametrize("seed", range(4))
 def test_every_detection_is_true_false_or_ignored_as_in_the_official_api(tmp_path, monkeypatch, seed, iou_type):
-    monkeypatch.setattr(protocol, "IMAGES", 3)  # of a batch: several batches, the last one smaller
+    monkeypatch.setattr(predictions, "_ROWS", 70)  # of a part: several parts, the last one smaller
     truth, detections = federated.generate(seed, images=10, crowded=400 * (seed == 3))
-    annotations, predictions = federated.write(tmp_path, in_every_form(truth), detections)
+    annotations, found = federated.write(tmp_path, in_every_form(truth), detections)
     expected = official_bits(annotations, detections, iou_type)
-    rankings = match(annotations, predictions, iou_type).rankings
+    rankings = match(annotations, found, iou_type).rankings
     assert len(expected) == federated.CATEGORIES * len(AREAS)
     for (category, area), bits in expected.items():
         own = rankings[area].category == category
@@ -135,9 +140,19 @@ def test_code_is_compiled_where_it_cannot_be_kept():
     assert done.stdout == "[-1.0, inf, 1.0]\n"
 
 
-def test_compiled_code_is_taken_from_a_folder_of_ones_own_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = compiled._private_folder()
-    assert folder.startswith(str(tmp_path))
-    (tmp_path / folder).chmod(0o777)
-    assert compiled._private_folder() == ""
+def test_an_installation_compiles_all_that_an_evaluation_needs(tmp_path):
+    shutil.copytree(REPOSITORY / "gumbel", tmp_path / "gumbel", ignore=shutil.ignore_patterns("__pycache__"))
+    annotations, found = federated.write(tmp_path, *federated.generate(0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NUMBA_CACHE_DIR")}
+
+    def compiled_files(*command):
+        subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, check=True, capture_output=True, env=environment)
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "gumbel").rglob("*.nb[ci]")}
+
+    prepared = compiled_files("gumbel.evaluation.compiled")
+    options = "--output m.json --bootstrap b.npz --replicates 3 --errors e.json --iou-type segm bbox boundary"
+    given = f"--annotations {annotations} --predictions {found}"
+    assert prepared == compiled_files(*f"gumbel evaluate {given} {options}".split())
+    (tmp_path / "p.json").write_text("[]")
+    assert prepared == compiled_files(*f"gumbel compare {found} p.json --annotations {annotations}".split())
+    assert "-m gumbel.evaluation.compiled\n" in (REPOSITORY / "Makefile").read_text()

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from gumbel.analysis.errors import match
 from gumbel.datasets.annotations import URL_PREFIX
+from gumbel.evaluation.matches import taken
 from gumbel.evaluation.predictions import Predictions, read_predictions
 from gumbel.words import activation_name
 
@@ -202,8 +202,8 @@ def _matched(objects: Sequence[_Object], truth: Sequence[_Object]) -> list[bool]
     if not objects or not truth:
         return [False] * len(objects)
     overlap = coco_mask.iou([thing.mask for thing in objects], [thing.mask for thing in truth], [0] * len(truth))
-    same = np.equal.outer([thing.category for thing in objects], [thing.category for thing in truth])
-    return (match(np.asarray(overlap), same) >= 0).tolist()
+    same = np.array([[thing.category == known.category for known in truth] for thing in objects])
+    return (taken(np.where(same, overlap, 0.0)) >= 0).tolist()
 
 
 def _resize(picture: np.ndarray) -> np.ndarray:
