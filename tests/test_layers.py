@@ -65,6 +65,11 @@ def test_every_folder_and_module_of_the_package_is_a_layer():
     assert {layer(path) for path in MODULES} - {"__init__", "__main__"} == set(LAYERS)
 
 
+def test_the_page_on_development_lists_the_layers_in_their_order():
+    page = (REPOSITORY / "docs" / "development.md").read_text().partition("## Layers")[2]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", page.partition("\n## ")[0], re.MULTILINE)) == LAYERS
+
+
 def test_imports_only_lead_downwards():
     upwards = []
     for path in MODULES:

@@ -310,8 +310,9 @@ def _training_failure(paths: TrainingPaths, root: Path) -> Failure | None:
     said = _tolerant(status.read, root / paths.status)
     if said and said.state == "failed":
         return Failure(one_line(said.message or "training failed"), paths.log("train"))
-    goes_on = said and said.state in ("running", "interrupted")
-    return None if goes_on or _is_trained(paths, root) else failure(paths.log("train"), root)
+    if (said and said.state in ("running", "interrupted")) or _is_trained(paths, root):
+        return None
+    return failure(paths.log("train" if (root / paths.config).exists() else "config"), root)
 
 
 def _is_trained(paths: TrainingPaths, root: Path) -> bool:

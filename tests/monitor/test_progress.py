@@ -136,6 +136,17 @@ def test_a_training_waits_for_what_is_not_there_and_is_queued_when_all_is(folder
     assert "config.py" in line(experiment, 0).detail
 
 
+def test_a_configuration_that_cannot_be_written_is_why_its_training_failed(folder, experiment):
+    paths = paths_of(experiment, 0)
+    untrain(paths)
+    write_log(paths.log("config"), "gumbel configs: expected a longer schedule, found a short one")
+    assert line(experiment, 0).state == "queued"
+    paths.config.unlink()
+    found = line(experiment, 0)
+    assert (found.state, found.detail) == ("failed", "expected a longer schedule, found a short one")
+    assert found.failure.log == paths.log("config")
+
+
 def test_a_training_that_has_only_a_log_is_starting(folder, experiment):
     paths = paths_of(experiment, 0)
     untrain(paths)
