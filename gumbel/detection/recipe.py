@@ -209,7 +209,7 @@ def _released_row(recipe: str, architecture: str, activation: str) -> dict[str, 
     if row is None:
         return None
     values = {key: _literal(value) for key, value in row.items()}
-    values["loss_cls"] = _released_loss(values["loss_cls"])
+    values["loss_cls"] = _released_loss(values["loss_cls"], facts["trained_with"][row["activation"]])
     values["init"] = values["init"].replace(".0,", ",").removesuffix(".0")
     values["fp16"] = values["fp16"] and values["fp16"]["loss_scale"]
     values["grad_clip"] = values["grad_clip"]["grad_clip"]
@@ -229,22 +229,17 @@ def _literal(text: str) -> Any:
         return text
 
 
-def _released_loss(loss: dict[str, Any]) -> str:
-    weight = loss.get("loss_weight", 1.0)
-    if loss["type"] == "CrossEntropyLoss":
-        return _loss_in_words("sigmoid" if loss["use_sigmoid"] else "softmax", None, weight)
-    if loss["type"] == "GumbelCE":
-        return _loss_in_words("gumbel", "released", weight)
-    name = next(field.released for field in fields() if field.name == "dataset")
-    spared = len(infrequent(datasets.get(name).of("", Path(), {}), loss["lambda_"]))
-    return _loss_in_words(loss["use_classif"], "released", weight, spared)
+def _released_loss(loss: dict[str, Any], activation: str) -> str:
+    variant = None if loss["type"] == "CrossEntropyLoss" else "released"
+    spared = 0
+    if "lambda_" in loss:
+        name = next(field.released for field in fields() if field.name == "dataset")
+        spared = len(infrequent(datasets.get(name).of("", Path(), {}), loss["lambda_"]))
+    return _loss_in_words(activation, variant, loss.get("loss_weight", 1.0), spared)
 
 
-def _our_loss(loss: ConfigDict) -> str:
-    if loss.type == "CrossEntropyLoss":
-        return _loss_in_words("sigmoid" if loss.use_sigmoid else "softmax", None, loss.loss_weight)
-    spared = len(loss.infrequent) if loss.type == "DropLoss" else 0
-    return _loss_in_words(loss.get("activation", loss.type), loss.get("variant"), loss.loss_weight, spared)
+def _our_loss(loss: ConfigDict, activation: str) -> str:
+    return _loss_in_words(activation, loss.get("variant"), loss.loss_weight, len(loss.get("infrequent", ())))
 
 
 def _loss_in_words(activation: str, variant: str | None, weight: float, spared: int = 0) -> str:
@@ -312,7 +307,7 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
         "computed": {
             "backbone": _backbone(model.backbone),
             "n_heads": len(boxes),
-            "loss_cls": [_our_loss(head.loss_cls) for head in boxes],
+            "loss_cls": [_our_loss(head.loss_cls, config.cell.activation) for head in boxes],
             "init": [_start_in_words(head.init_cfg) for head in boxes],
             "other_layers": ["mmdet" if len(head.init_cfg) > 1 else "PyTorch's default" for head in boxes],
             "mask_head": [_mask_head(head) for head in masks],
