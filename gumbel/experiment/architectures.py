@@ -25,8 +25,8 @@ class Architecture(Section):
     backbone: str | None = Field(
         description="ImageNet weights that it starts from: a name in configs/models/backbones.yaml; None: from scratch"
     )
-    hours: float = Field(gt=0, description="allocation of a training with the paper's schedule; it goes on in the next")
-    memory_gb: float = Field(gt=0, description="main memory of a training, for each GPU")
+    hours: int = Field(gt=0, description="allocation of a training with the paper's schedule; it goes on in the next")
+    memory_gb: int = Field(gt=0, description="main memory of a training, for each GPU")
 
     @property
     def weights(self) -> backbones.Backbone | None:
