@@ -46,6 +46,7 @@ class Overlaps(NamedTuple):
     it matches there, ``own`` which object of its category it overlaps most, and ``other`` which of another category.
     """
 
+    image: np.ndarray  # (D,) index
     category: np.ndarray  # (D,) index
     score: np.ndarray  # (D,) float64
     judged: np.ndarray  # (D,) bool
@@ -83,7 +84,7 @@ class _Part(NamedTuple):
     spared: np.ndarray  # (n,) bool: of a category that is not exhaustively annotated in the image
     shapes: Shapes
     objects: Objects
-    before: int  # objects of the images before
+    places: np.ndarray  # (m,) of the objects in GroundTruth.objects
     first: np.ndarray  # (n,) int64, the first object of the detection's image
     last: np.ndarray  # (n,) int64, the one behind the last
 
@@ -102,8 +103,8 @@ class _Pairs(NamedTuple):
 class _Piece(NamedTuple):
     """What is found of a part, detections of zero area left out; A ranges of areas."""
 
-    category: np.ndarray  # (D,)
     image: np.ndarray  # (D,)
+    category: np.ndarray  # (D,)
     score: np.ndarray  # (D,)
     true: np.ndarray  # (A, D) uint16
     counted: np.ndarray  # (A, D) uint16
@@ -154,21 +155,27 @@ def _in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[A
 
 
 def _joined(parts: Sequence[Iterable[np.ndarray]]) -> list[np.ndarray]:
-    """Column by column, along the last axis."""
-    return [np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)]
+    """Column by column, along the last axis, by the first column, which is the image."""
+    columns = [np.concatenate(pieces, axis=-1) for pieces in zip(*parts, strict=True)]
+    if (columns[0][1:] >= columns[0][:-1]).all():
+        return columns
+    order = np.argsort(columns[0], kind="stable")
+    return [column[..., order] for column in columns]
 
 
 def _parts(truth: GroundTruth, predictions: Predictions, chosen: Selection) -> Iterator[_Part]:
     spared = truth.listed("not_exhaustive_category_ids")
     rows, image, category, _ = chosen
+    bounds = np.searchsorted(truth.objects.image, np.arange(len(truth.images) + 1))
     for own, shapes in predictions.parts(rows):
         _check_sizes(truth, image[own], shapes)
-        first, last = (np.searchsorted(truth.objects.image, image[own], side=side) for side in ("left", "right"))
-        start, stop = (int(first[0]), int(last[-1])) if len(first) else (0, 0)
-        objects = truth.objects.between(start, stop)
-        alike = spared[image[own], category[own]]
-        columns = category[own], image[own], predictions.score[rows[own]], alike, shapes, objects
-        yield _Part(*columns, start, first - start, last - start)
+        shown, place = np.unique(image[own], return_inverse=True)
+        number = bounds[shown + 1] - bounds[shown]
+        last = np.cumsum(number)
+        first = last - number
+        places = np.arange(number.sum()) + np.repeat(bounds[shown] - first, number)
+        columns = category[own], image[own], predictions.score[rows[own]], spared[image[own], category[own]], shapes
+        yield _Part(*columns, truth.objects.take(places), places.astype(np.int32), first[place], last[place])
 
 
 def _check_sizes(truth: GroundTruth, image: np.ndarray, shapes: Shapes) -> None:
@@ -202,7 +209,8 @@ def _match(
     size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
     masks = decode(*part.shapes.runs(), size)
     objects = from_segmentations(part.objects.segmentation, object_size)
-    lying, iou = (np.full((2, len(size) if overlaps else 0), -1, kind) for kind in (np.int32, np.float64))
+    number = len(size) if overlaps else 0
+    lying, iou = np.full((2, number), -1, np.int32), np.zeros((2, number))
     pairs = _Pairs(*mask_pairs(*spans, masks, objects, LEAST, lying, iou))
     piece = _assigned(part, masks.area, pairs)
     if "segm" in iou_types:
@@ -211,10 +219,11 @@ def _match(
         found["boundary"] = _assigned(part, masks.area, _at_boundaries(pairs, masks, objects, size, object_size))
     if not overlaps:
         return found, ()
-    own, other = np.where(lying >= 0, lying + np.int32(part.before), np.int32(-1))[:, masks.area > 0]
-    taken = np.where(piece.taken >= 0, piece.taken + np.int32(part.before), np.int32(-1))
+    places = np.append(part.places, np.int32(-1))  # the last one for none
+    own, other = places[lying[:, masks.area > 0]]
     judged = (piece.counted[0] & 1).astype(bool)
-    return found, (piece.category, piece.score, judged, taken, own, other, *iou[:, masks.area > 0])
+    columns = piece.image, piece.category, piece.score, judged, places[piece.taken], own, other
+    return found, (*columns, *iou[:, masks.area > 0])
 
 
 def _at_boundaries(pairs: _Pairs, masks: Masks, objects: Masks, size: np.ndarray, object_size: np.ndarray) -> _Pairs:
@@ -234,7 +243,7 @@ def _assigned(part: _Part, area: np.ndarray, pairs: _Pairs) -> _Piece:
     true, counted = np.zeros(in_range.shape, np.uint16), np.where(in_range & ~part.spared, ALL, np.uint16(0))
     taken = assign(*pairs, part.objects.area, IOU_THRESHOLDS, AREAS, true, counted)
     keep = np.flatnonzero(area > 0)
-    return _Piece(part.category[keep], part.image[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
+    return _Piece(part.image[keep], part.category[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
 
 
 def taken(overlap: np.ndarray) -> np.ndarray:
