@@ -16,7 +16,7 @@ import numpy as np
 
 from gumbel.evaluation.ground_truth import GroundTruth, Objects, read_ground_truth
 from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentations
-from gumbel.evaluation.pairs import assign, box_pairs, lower, mask_pairs
+from gumbel.evaluation.pairs import Pairs, Scene, assign, box_pairs, lower, mask_pairs
 from gumbel.evaluation.predictions import Predictions, Shapes, scan_predictions
 from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection, select
 
@@ -87,17 +87,6 @@ class _Part(NamedTuple):
     places: np.ndarray  # (m,) of the objects in GroundTruth.objects
     first: np.ndarray  # (n,) int64, the first object of the detection's image
     last: np.ndarray  # (n,) int64, the one behind the last
-
-
-class _Pairs(NamedTuple):
-    """Detections and objects of the same image and category whose IoU reaches the first threshold.
-
-    Pairs ``ends[d]`` to ``ends[d + 1]`` are those of detection d, objects ascending.
-    """
-
-    ends: np.ndarray  # (n + 1,) int64
-    objects: np.ndarray  # (P,) int32
-    iou: np.ndarray  # (P,) float64
 
 
 class _Piece(NamedTuple):
@@ -198,12 +187,12 @@ def _match(
     if overlaps and part.shapes.counts is None:
         raise ValueError("expected masks for --errors, found detections without `segmentation`: leave --errors out")
     found: dict[str, _Piece] = {}
-    spans = part.category, part.first, part.last, part.objects.category
+    scene = Scene(part.category, part.first, part.last, part.objects.category)
     if "bbox" in iou_types:
         if part.shapes.box is None:
             raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
         area = part.shapes.box[:, 2] * part.shapes.box[:, 3]
-        found["bbox"] = _assigned(part, area, _Pairs(*box_pairs(*spans, part.shapes.box, part.objects.box, LEAST)))
+        found["bbox"] = _assigned(part, area, box_pairs(scene, part.shapes.box, part.objects.box, LEAST))
     if iou_types == ("bbox",) and not overlaps:
         return found, ()
     size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
@@ -211,7 +200,7 @@ def _match(
     objects = from_segmentations(part.objects.segmentation, object_size)
     number = len(size) if overlaps else 0
     lying, iou = np.full((2, number), -1, np.int32), np.zeros((2, number))
-    pairs = _Pairs(*mask_pairs(*spans, masks, objects, LEAST, lying, iou))
+    pairs = mask_pairs(scene, masks, objects, LEAST, lying, iou)
     piece = _assigned(part, masks.area, pairs)
     if "segm" in iou_types:
         found["segm"] = piece
@@ -226,22 +215,22 @@ def _match(
     return found, (*columns, *iou[:, masks.area > 0])
 
 
-def _at_boundaries(pairs: _Pairs, masks: Masks, objects: Masks, size: np.ndarray, object_size: np.ndarray) -> _Pairs:
+def _at_boundaries(pairs: Pairs, masks: Masks, objects: Masks, size: np.ndarray, object_size: np.ndarray) -> Pairs:
     """The pairs with the smaller one of the IoU of the masks and that of their boundaries, as the challenge has it."""
     wanted = np.zeros(len(objects.area), bool)
     wanted[pairs.objects] = True
     first, second = boundaries(masks, size, np.diff(pairs.ends) > 0), boundaries(objects, object_size, wanted)
-    iou = pairs.iou.copy()
-    lower(pairs.ends, pairs.objects, first, second, iou)
-    return pairs._replace(iou=iou)
+    lowered = pairs._replace(iou=pairs.iou.copy())
+    lower(lowered, first, second)
+    return lowered
 
 
-def _assigned(part: _Part, area: np.ndarray, pairs: _Pairs) -> _Piece:
+def _assigned(part: _Part, area: np.ndarray, pairs: Pairs) -> _Piece:
     """Detections of a part with the objects that they take; ``area`` is theirs, in pixels."""
     in_range = (AREAS[:, :1] <= area) & (area <= AREAS[:, 1:])
     # What no object takes is a false positive, if it has the size and its category is exhaustively annotated
     true, counted = np.zeros(in_range.shape, np.uint16), np.where(in_range & ~part.spared, ALL, np.uint16(0))
-    taken = assign(*pairs, part.objects.area, IOU_THRESHOLDS, AREAS, true, counted)
+    taken = assign(pairs, part.objects.area, IOU_THRESHOLDS, AREAS, true, counted)
     keep = np.flatnonzero(area > 0)
     return _Piece(part.image[keep], part.category[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
 
@@ -254,8 +243,8 @@ def taken(overlap: np.ndarray) -> np.ndarray:
     detections, objects = np.nonzero(overlap >= LEAST)
     ends = np.searchsorted(detections, np.arange(len(overlap) + 1))
     nothing = np.zeros((2, 1, len(overlap)), np.uint16)
-    pairs = ends, objects.astype(np.int32), overlap[detections, objects]
-    return assign(*pairs, np.zeros(overlap.shape[1]), IOU_THRESHOLDS[:1], AREAS[:1], *nothing)
+    pairs = Pairs(ends, objects.astype(np.int32), overlap[detections, objects])
+    return assign(pairs, np.zeros(overlap.shape[1]), IOU_THRESHOLDS[:1], AREAS[:1], *nothing)
 
 
 def _rank(truth: GroundTruth, piece: _Piece) -> Matches:
