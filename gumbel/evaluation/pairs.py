@@ -139,12 +139,13 @@ def assign(
     """
     ends, objects, iou = pairs
     taken = np.full(len(ends) - 1, -1, np.int32)
+    paired = np.flatnonzero(ends[1:] > ends[:-1])
     for a in range(len(ranges)):
         ignored = (area < ranges[a, 0]) | (area > ranges[a, 1])
         for t in range(len(thresholds)):
             bit = np.uint16(1 << t)
             free = np.ones(len(area), np.bool_)
-            for d in range(len(ends) - 1):
+            for d in paired:
                 best = -1
                 for outside in (False, True):
                     least = thresholds[t]
