@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from gumbel.evaluation.matches import Matches
 from gumbel.evaluation.weighted_ap import Figures, weighted_figures
@@ -90,7 +90,7 @@ def interval_over_seeds(seeds: Sequence[Resamples], figure: str, level: float = 
     check_paired(*seeds)
     point, replicates, left_out = (_mean_over(seeds, part, figure) for part in ("point", "bootstrap", "jackknife"))
     centre = 2 * float(point[0]) - _mean(replicates)
-    over_images = float(norm.ppf((1 + level) / 2)) * jackknife_error(left_out)
+    over_images = float(ndtri((1 + level) / 2)) * jackknife_error(left_out)
     reach = np.hypot(over_images, _reach_of_seeds([seeds], figure, level))
     low, high = np.clip([centre - reach, centre + reach], 0, 1).tolist()
     return Interval(float(point[0]), low, high)
@@ -142,7 +142,7 @@ def _reach_of_seeds(sides: Sequence[Sequence[Resamples]], figure: str, level: fl
     if not variances.any():
         return 0.0
     freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
-    return float(t.ppf((1 + level) / 2, freedom) * np.sqrt(variances.sum()))
+    return float(stdtrit(freedom, (1 + level) / 2) * np.sqrt(variances.sum()))
 
 
 def check_paired(*resamples: Resamples) -> None:

@@ -26,9 +26,10 @@ class Objects(NamedTuple):
     box: np.ndarray  # (G, 4) float64: x, y, width, height in pixels
     segmentation: list[Any]  # of G: polygons, or an RLE compressed or not
 
-    def between(self, start: int, stop: int) -> "Objects":
-        """Objects ``start`` to ``stop``."""
-        return Objects(*(column[start:stop] for column in self))  # type: ignore[arg-type]
+    def take(self, places: np.ndarray) -> "Objects":
+        """Those at ``places``."""
+        image, category, area, box = (column[places] for column in self[:4])
+        return Objects(image, category, area, box, [self.segmentation[place] for place in places.tolist()])
 
 
 @dataclass(frozen=True)

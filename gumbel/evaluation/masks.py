@@ -42,7 +42,7 @@ def decode(counts: np.ndarray, ends: np.ndarray, size: np.ndarray) -> Masks:
             f"expected masks whose runs fill their image, found {(~whole).sum()} with damaged counts: write them again"
         )
     used = masks.ends[-1]
-    return masks._replace(start=start[:used].copy(), stop=stop[:used].copy())
+    return masks._replace(start=start[:used], stop=stop[:used])
 
 
 def from_segmentations(segmentations: Sequence[Any], size: np.ndarray) -> Masks:

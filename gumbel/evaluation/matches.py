@@ -16,7 +16,7 @@ import numpy as np
 
 from gumbel.evaluation.ground_truth import GroundTruth, Objects, read_ground_truth
 from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentations
-from gumbel.evaluation.pairs import assign, box_pairs, lower, mask_pairs
+from gumbel.evaluation.pairs import Pairs, Scene, assign, box_pairs, lower, mask_pairs
 from gumbel.evaluation.predictions import Predictions, Shapes, scan_predictions
 from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection, select
 
@@ -46,6 +46,7 @@ class Overlaps(NamedTuple):
     it matches there, ``own`` which object of its category it overlaps most, and ``other`` which of another category.
     """
 
+    image: np.ndarray  # (D,) index
     category: np.ndarray  # (D,) index
     score: np.ndarray  # (D,) float64
     judged: np.ndarray  # (D,) bool
@@ -83,27 +84,16 @@ class _Part(NamedTuple):
     spared: np.ndarray  # (n,) bool: of a category that is not exhaustively annotated in the image
     shapes: Shapes
     objects: Objects
-    before: int  # objects of the images before
+    places: np.ndarray  # (m,) of the objects in GroundTruth.objects
     first: np.ndarray  # (n,) int64, the first object of the detection's image
     last: np.ndarray  # (n,) int64, the one behind the last
-
-
-class _Pairs(NamedTuple):
-    """Detections and objects of the same image and category whose IoU reaches the first threshold.
-
-    Pairs ``ends[d]`` to ``ends[d + 1]`` are those of detection d, objects ascending.
-    """
-
-    ends: np.ndarray  # (n + 1,) int64
-    objects: np.ndarray  # (P,) int32
-    iou: np.ndarray  # (P,) float64
 
 
 class _Piece(NamedTuple):
     """What is found of a part, detections of zero area left out; A ranges of areas."""
 
-    category: np.ndarray  # (D,)
     image: np.ndarray  # (D,)
+    category: np.ndarray  # (D,)
     score: np.ndarray  # (D,)
     true: np.ndarray  # (A, D) uint16
     counted: np.ndarray  # (A, D) uint16
@@ -154,21 +144,27 @@ def _in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[A
 
 
 def _joined(parts: Sequence[Iterable[np.ndarray]]) -> list[np.ndarray]:
-    """Column by column, along the last axis."""
-    return [np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)]
+    """Column by column, along the last axis, by the first column, which is the image."""
+    columns = [np.concatenate(pieces, axis=-1) for pieces in zip(*parts, strict=True)]
+    if (columns[0][1:] >= columns[0][:-1]).all():
+        return columns
+    order = np.argsort(columns[0], kind="stable")
+    return [column[..., order] for column in columns]
 
 
 def _parts(truth: GroundTruth, predictions: Predictions, chosen: Selection) -> Iterator[_Part]:
     spared = truth.listed("not_exhaustive_category_ids")
     rows, image, category, _ = chosen
+    bounds = np.searchsorted(truth.objects.image, np.arange(len(truth.images) + 1))
     for own, shapes in predictions.parts(rows):
         _check_sizes(truth, image[own], shapes)
-        first, last = (np.searchsorted(truth.objects.image, image[own], side=side) for side in ("left", "right"))
-        start, stop = (int(first[0]), int(last[-1])) if len(first) else (0, 0)
-        objects = truth.objects.between(start, stop)
-        alike = spared[image[own], category[own]]
-        columns = category[own], image[own], predictions.score[rows[own]], alike, shapes, objects
-        yield _Part(*columns, start, first - start, last - start)
+        shown, place = np.unique(image[own], return_inverse=True)
+        number = bounds[shown + 1] - bounds[shown]
+        last = np.cumsum(number)
+        first = last - number
+        places = np.arange(number.sum()) + np.repeat(bounds[shown] - first, number)
+        columns = category[own], image[own], predictions.score[rows[own]], spared[image[own], category[own]], shapes
+        yield _Part(*columns, truth.objects.take(places), places.astype(np.int32), first[place], last[place])
 
 
 def _check_sizes(truth: GroundTruth, image: np.ndarray, shapes: Shapes) -> None:
@@ -191,19 +187,20 @@ def _match(
     if overlaps and part.shapes.counts is None:
         raise ValueError("expected masks for --errors, found detections without `segmentation`: leave --errors out")
     found: dict[str, _Piece] = {}
-    spans = part.category, part.first, part.last, part.objects.category
+    scene = Scene(part.category, part.first, part.last, part.objects.category)
     if "bbox" in iou_types:
         if part.shapes.box is None:
             raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
         area = part.shapes.box[:, 2] * part.shapes.box[:, 3]
-        found["bbox"] = _assigned(part, area, _Pairs(*box_pairs(*spans, part.shapes.box, part.objects.box, LEAST)))
+        found["bbox"] = _assigned(part, area, box_pairs(scene, part.shapes.box, part.objects.box, LEAST))
     if iou_types == ("bbox",) and not overlaps:
         return found, ()
     size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
     masks = decode(*part.shapes.runs(), size)
     objects = from_segmentations(part.objects.segmentation, object_size)
-    lying, iou = (np.full((2, len(size) if overlaps else 0), -1, kind) for kind in (np.int32, np.float64))
-    pairs = _Pairs(*mask_pairs(*spans, masks, objects, LEAST, lying, iou))
+    number = len(size) if overlaps else 0
+    lying, iou = np.full((2, number), -1, np.int32), np.zeros((2, number))
+    pairs = mask_pairs(scene, masks, objects, LEAST, lying, iou)
     piece = _assigned(part, masks.area, pairs)
     if "segm" in iou_types:
         found["segm"] = piece
@@ -211,30 +208,31 @@ def _match(
         found["boundary"] = _assigned(part, masks.area, _at_boundaries(pairs, masks, objects, size, object_size))
     if not overlaps:
         return found, ()
-    own, other = np.where(lying >= 0, lying + np.int32(part.before), np.int32(-1))[:, masks.area > 0]
-    taken = np.where(piece.taken >= 0, piece.taken + np.int32(part.before), np.int32(-1))
+    places = np.append(part.places, np.int32(-1))  # the last one for none
+    own, other = places[lying[:, masks.area > 0]]
     judged = (piece.counted[0] & 1).astype(bool)
-    return found, (piece.category, piece.score, judged, taken, own, other, *iou[:, masks.area > 0])
+    columns = piece.image, piece.category, piece.score, judged, places[piece.taken], own, other
+    return found, (*columns, *iou[:, masks.area > 0])
 
 
-def _at_boundaries(pairs: _Pairs, masks: Masks, objects: Masks, size: np.ndarray, object_size: np.ndarray) -> _Pairs:
+def _at_boundaries(pairs: Pairs, masks: Masks, objects: Masks, size: np.ndarray, object_size: np.ndarray) -> Pairs:
     """The pairs with the smaller one of the IoU of the masks and that of their boundaries, as the challenge has it."""
     wanted = np.zeros(len(objects.area), bool)
     wanted[pairs.objects] = True
     first, second = boundaries(masks, size, np.diff(pairs.ends) > 0), boundaries(objects, object_size, wanted)
-    iou = pairs.iou.copy()
-    lower(pairs.ends, pairs.objects, first, second, iou)
-    return pairs._replace(iou=iou)
+    lowered = pairs._replace(iou=pairs.iou.copy())
+    lower(lowered, first, second)
+    return lowered
 
 
-def _assigned(part: _Part, area: np.ndarray, pairs: _Pairs) -> _Piece:
+def _assigned(part: _Part, area: np.ndarray, pairs: Pairs) -> _Piece:
     """Detections of a part with the objects that they take; ``area`` is theirs, in pixels."""
     in_range = (AREAS[:, :1] <= area) & (area <= AREAS[:, 1:])
     # What no object takes is a false positive, if it has the size and its category is exhaustively annotated
     true, counted = np.zeros(in_range.shape, np.uint16), np.where(in_range & ~part.spared, ALL, np.uint16(0))
-    taken = assign(*pairs, part.objects.area, IOU_THRESHOLDS, AREAS, true, counted)
+    taken = assign(pairs, part.objects.area, IOU_THRESHOLDS, AREAS, true, counted)
     keep = np.flatnonzero(area > 0)
-    return _Piece(part.category[keep], part.image[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
+    return _Piece(part.image[keep], part.category[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
 
 
 def taken(overlap: np.ndarray) -> np.ndarray:
@@ -245,8 +243,8 @@ def taken(overlap: np.ndarray) -> np.ndarray:
     detections, objects = np.nonzero(overlap >= LEAST)
     ends = np.searchsorted(detections, np.arange(len(overlap) + 1))
     nothing = np.zeros((2, 1, len(overlap)), np.uint16)
-    pairs = ends, objects.astype(np.int32), overlap[detections, objects]
-    return assign(*pairs, np.zeros(overlap.shape[1]), IOU_THRESHOLDS[:1], AREAS[:1], *nothing)
+    pairs = Pairs(ends, objects.astype(np.int32), overlap[detections, objects])
+    return assign(pairs, np.zeros(overlap.shape[1]), IOU_THRESHOLDS[:1], AREAS[:1], *nothing)
 
 
 def _rank(truth: GroundTruth, piece: _Piece) -> Matches:

@@ -1,32 +1,42 @@
 """Compiled loops over the detections and objects of an image: their IoU, and which object a detection takes."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.masks import Masks
 
 
-@compiled
-def box_pairs(
-    category: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    object_category: np.ndarray,
-    box: np.ndarray,
-    object_box: np.ndarray,
-    least: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of one category whose boxes (x, y, width, height) have an IoU of at least ``least``.
+class Scene(NamedTuple):
+    """n detections by image and falling score, and m objects by image; categories are indices."""
 
-    The objects of detection d's image are ``first[d]`` to ``last[d]``. Returns the ends of each detection's pairs
-    (n + 1,), their objects (P,) and IoUs (P,).
+    category: np.ndarray  # (n,)
+    first: np.ndarray  # (n,) int64, the first object of the detection's image
+    last: np.ndarray  # (n,) int64, the one behind the last
+    object_category: np.ndarray  # (m,)
+
+
+class Pairs(NamedTuple):
+    """Detections and objects of the same image and category whose IoU reaches the first threshold.
+
+    Pairs ``ends[d]`` to ``ends[d + 1]`` are those of detection d, objects ascending.
     """
-    ends = np.zeros(len(category) + 1, np.int64)
+
+    ends: np.ndarray  # (n + 1,) int64
+    objects: np.ndarray  # (P,) int32
+    iou: np.ndarray  # (P,) float64
+
+
+@compiled
+def box_pairs(scene: Scene, box: np.ndarray, object_box: np.ndarray, least: float) -> Pairs:
+    """Pairs whose boxes (x, y, width, height) have an IoU of at least ``least``."""
+    ends = np.zeros(len(box) + 1, np.int64)
     objects, ious = np.empty(1024, np.int32), np.empty(1024)
     used = 0
-    for d in range(len(category)):
-        for g in range(first[d], last[d]):
-            if object_category[g] == category[d]:
+    for d in range(len(box)):
+        for g in range(scene.first[d], scene.last[d]):
+            if scene.object_category[g] == scene.category[d]:
                 iou = _box_iou(box[d], object_box[g])
                 if iou >= least:
                     if used == len(objects):
@@ -34,7 +44,7 @@ def box_pairs(
                     objects[used], ious[used] = g, iou
                     used += 1
         ends[d + 1] = used
-    return ends, objects[:used].copy(), ious[:used].copy()
+    return Pairs(ends, objects[:used].copy(), ious[:used].copy())
 
 
 @compiled
@@ -49,39 +59,31 @@ def _box_iou(one: np.ndarray, other: np.ndarray) -> float:
 
 @compiled
 def mask_pairs(
-    category: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    object_category: np.ndarray,
-    mask: Masks,
-    objects: Masks,
-    least: float,
-    lying: np.ndarray,
-    overlap: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scene: Scene, masks: Masks, objects: Masks, least: float, lying: np.ndarray, overlap: np.ndarray
+) -> Pairs:
     """As :func:`box_pairs` for masks.
 
     ``lying`` and ``overlap`` (2, n), unless they are empty, get the object of the same and of another category that
     each detection overlaps most, of equal ones the first, and its IoU.
     """
-    ends = np.zeros(len(category) + 1, np.int64)
+    ends = np.zeros(len(masks.area) + 1, np.int64)
     found, ious = np.empty(1024, np.int32), np.empty(1024)
     used, across = 0, lying.shape[1] > 0
-    for d in range(len(category)):
-        for g in range(first[d], last[d]):
-            other = object_category[g] != category[d]
+    for d in range(len(masks.area)):
+        for g in range(scene.first[d], scene.last[d]):
+            other = int(scene.object_category[g] != scene.category[d])
             if other and not across:
                 continue
-            iou = _mask_iou(mask, d, objects, g)
-            if across and iou > overlap[int(other), d]:
-                lying[int(other), d], overlap[int(other), d] = g, iou
+            iou = _mask_iou(masks, d, objects, g)
+            if across and iou > overlap[other, d]:
+                lying[other, d], overlap[other, d] = g, iou
             if not other and iou >= least:
                 if used == len(found):
                     found, ious = np.concatenate((found, found)), np.concatenate((ious, ious))
                 found[used], ious[used] = g, iou
                 used += 1
         ends[d + 1] = used
-    return ends, found[:used].copy(), ious[:used].copy()
+    return Pairs(ends, found[:used].copy(), ious[:used].copy())
 
 
 @compiled
@@ -118,44 +120,32 @@ def _intersection(start: np.ndarray, stop: np.ndarray, others: np.ndarray, stops
 
 
 @compiled
-def lower(
-    ends: np.ndarray,
-    objects: np.ndarray,
-    mask: Masks,
-    other: Masks,
-    iou: np.ndarray,
-) -> None:
+def lower(pairs: Pairs, masks: Masks, objects: Masks) -> None:
     """Lower the IoU of each pair to that of other masks of the same detections and objects."""
-    for d in range(len(ends) - 1):
-        for p in range(ends[d], ends[d + 1]):
-            iou[p] = min(iou[p], _mask_iou(mask, d, other, int(objects[p])))
+    for d in range(len(pairs.ends) - 1):
+        for p in range(pairs.ends[d], pairs.ends[d + 1]):
+            pairs.iou[p] = min(pairs.iou[p], _mask_iou(masks, d, objects, int(pairs.objects[p])))
 
 
 @compiled
 def assign(
-    ends: np.ndarray,
-    objects: np.ndarray,
-    iou: np.ndarray,
-    area: np.ndarray,
-    thresholds: np.ndarray,
-    ranges: np.ndarray,
-    true: np.ndarray,
-    counted: np.ndarray,
+    pairs: Pairs, area: np.ndarray, thresholds: np.ndarray, ranges: np.ndarray, true: np.ndarray, counted: np.ndarray
 ) -> np.ndarray:
     """Let detections, in order, take objects, at each of ``thresholds`` and in each of the ``ranges`` of areas (A, 2).
 
-    Pairs ``ends[d]`` to ``ends[d + 1]`` are the ``objects`` that detection d may take, with their IoUs; ``area`` is the
-    objects'. As the official API: a detection takes the free object of most overlap, of equal ones the last, and one
-    that is ignored for its size only where no other has enough overlap. Sets the bits of ``true`` and ``counted``
-    (A, n), and returns which object is taken at the first threshold and range (n,), -1 for none.
+    ``area`` is the objects'. As the official API: a detection takes the free object of most overlap, of equal ones the
+    last, and one that is ignored for its size only where no other has enough overlap. Sets the bits of ``true`` and
+    ``counted`` (A, n), and returns which object is taken at the first threshold and range (n,), -1 for none.
     """
+    ends, objects, iou = pairs
     taken = np.full(len(ends) - 1, -1, np.int32)
+    paired = np.flatnonzero(ends[1:] > ends[:-1])
     for a in range(len(ranges)):
         ignored = (area < ranges[a, 0]) | (area > ranges[a, 1])
         for t in range(len(thresholds)):
             bit = np.uint16(1 << t)
             free = np.ones(len(area), np.bool_)
-            for d in range(len(ends) - 1):
+            for d in paired:
                 best = -1
                 for outside in (False, True):
                     least = thresholds[t]

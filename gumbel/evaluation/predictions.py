@@ -1,6 +1,5 @@
 """Detections on disk: Parquet written in row groups while predicting, or the official LVIS JSON results."""
 
-import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -190,28 +189,27 @@ class Predictions:
         """The masks of ``rows`` as COCO's compressed RLE dicts, sizes (height, width)."""
         return self.shapes.take(rows).masks()
 
-    def parts(self, rows: np.ndarray) -> Iterator[tuple[slice, Shapes]]:
-        """Slices of ``rows``, which are sorted by image, with their shapes; no image is in two of them.
+    def parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Shapes]]:
+        """Places in ``rows``, which are sorted by image, with the shapes there; no image is in two parts.
 
-        Memory holds a group of rows where the file is sorted by image as well, else all.
+        Memory holds one group of rows where no image is in two groups either, else all.
         """
         if not len(rows):
-            yield slice(0, 0), _NONE
-            return
+            yield np.zeros(0, np.int64), _NONE
         group = np.searchsorted(self.groups, rows, side="right") - 1
         image = self.image_id[rows]
         last = np.flatnonzero(group[1:] != group[:-1])
-        if (group[1:] >= group[:-1]).all() and (image[last] != image[last + 1]).all():
-            ends = np.searchsorted(group, np.arange(len(self.groups)))
-            for number, (start, stop) in enumerate(itertools.pairwise(ends.tolist())):
-                if start < stop:
-                    yield slice(start, stop), self.read(number).take(rows[start:stop] - self.groups[number])
+        if (image[last] == image[last + 1]).any():
+            shapes = self.shapes
+            ends = np.searchsorted(image, image[_ROWS - 1 :: _ROWS], side="right")
+            for part in np.split(np.arange(len(rows)), np.unique(ends)):
+                if len(part):
+                    yield part, shapes.take(rows[part])
             return
-        shapes, start = self.shapes, 0
-        while start < len(rows):
-            stop = np.searchsorted(image, image[min(start + _ROWS, len(rows)) - 1], side="right")
-            yield slice(start, stop), shapes.take(rows[start:stop])
-            start = stop
+        order = np.argsort(group, kind="stable")
+        numbers, starts = np.unique(group[order], return_index=True)
+        for number, part in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
+            yield part, self.read(number).take(rows[part] - self.groups[number])
 
 
 _NONE = Shapes(np.zeros((0, 4)), np.zeros((0, 2), np.int32), pa.array([], pa.large_binary()))

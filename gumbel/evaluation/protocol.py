@@ -77,12 +77,14 @@ def _index(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _refuse_unknown_images(truth: GroundTruth, predictions: Predictions, asked: np.ndarray) -> None:
-    strange = predictions.image_id[~asked]
-    strange = strange[~np.isin(strange, truth.other_images)]
+    others = predictions.image_id[~asked]
+    strange = others[~np.isin(others, truth.other_images)]
     if len(strange):
+        both = len(np.intersect1d(predictions.image_id, truth.image_ids))
         raise ValueError(
             f"expected detections in images of the annotations, found {len(strange)} in others, first in image "
-            f"{strange[0]}: score them against the annotations they were predicted for"
+            f"{strange[0]}, and {both} of {len(truth.images)} images with detections: score them against the "
+            "annotations they were predicted for"
         )
 
 

@@ -54,17 +54,7 @@ def _per_category(ranking: Ranking, weights: np.ndarray, categories: int) -> tup
     precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
     ends = np.arange(categories + 1)
     detections, objects = (np.searchsorted(column, ends) for column in (ranking.category, ranking.object_category))
-    _average(
-        detections,
-        objects,
-        ranking.image,
-        ranking.true,
-        ranking.counted,
-        ranking.object_image,
-        weights,
-        precision,
-        recall,
-    )
+    _average(detections, objects, ranking, weights, precision, recall)
     return precision, recall
 
 
@@ -72,10 +62,7 @@ def _per_category(ranking: Ranking, weights: np.ndarray, categories: int) -> tup
 def _average(
     detections: np.ndarray,
     objects: np.ndarray,
-    image: np.ndarray,
-    true: np.ndarray,
-    counted: np.ndarray,
-    object_image: np.ndarray,
+    ranking: Ranking,
     weights: np.ndarray,
     precision: np.ndarray,
     recall: np.ndarray,
@@ -87,6 +74,7 @@ def _average(
     true positives alone, so they are gone through from the last to the first. What counts at every threshold, most
     detections, is added up once for all thresholds.
     """
+    image, true, counted, object_image = ranking.image, ranking.true, ranking.counted, ranking.object_image
     replicates = weights.shape[1]
     everywhere = np.uint16((1 << len(precision)) - 1)
     total, ranked = np.zeros(replicates, np.int32), np.zeros(replicates, np.int32)

@@ -10,7 +10,7 @@ import pytest
 
 from gumbel.commands import main
 from gumbel.evaluation import masks, predictions, protocol
-from gumbel.evaluation.lvis_ap import evaluate
+from gumbel.evaluation.lvis_ap import evaluate, score
 from gumbel.evaluation.official_backend import load_api
 from tests.evaluation import federated
 
@@ -162,16 +162,15 @@ def encoded(image):
     return mask | {"counts": mask["counts"].decode()}
 
 
-def test_a_file_that_is_sorted_by_image_is_read_a_group_of_images_at_a_time(tmp_path, monkeypatch):
+def test_where_the_detections_of_an_image_stand_together_a_group_of_images_is_read_at_a_time(tmp_path, monkeypatch):
     truth, detections = federated.generate(2, images=30)
-    (tmp_path / "sorted").mkdir()
-    expected, _ = evaluate(*federated.write(tmp_path, truth, detections))
+    annotations, scattered = federated.write(tmp_path, truth, detections)
+    expected = score(annotations, scattered, overlaps=True)
     monkeypatch.setattr(predictions, "_ROWS", 40)
-    ordered = sorted(detections, key=lambda one: one["image_id"])
-    annotations, found = tmp_path / "truth.json", tmp_path / "sorted.parquet"
+    found = tmp_path / "together.parquet"
     with predictions.PredictionWriter(found) as writer:
-        for image in dict.fromkeys(one["image_id"] for one in ordered):
-            own = [one for one in ordered if one["image_id"] == image]
+        for image in dict.fromkeys(one["image_id"] for one in detections):  # in any order
+            own = [one for one in detections if one["image_id"] == image]
             columns = ([one[key] for one in own] for key in ("category_id", "score", "box", "mask"))
             writer.write(image, *columns)
     whole = predictions.read_predictions(found)
@@ -181,12 +180,16 @@ def test_a_file_that_is_sorted_by_image_is_read_a_group_of_images_at_a_time(tmp_
     rows = np.argsort(scanned.image_id, kind="stable")
     seen = []
     for part, shapes in scanned.parts(rows):
-        assert len(shapes.box) == part.stop - part.start <= 80
+        assert len(shapes.box) == len(part) <= 80
         seen.append(set(scanned.image_id[rows[part]].tolist()))
         assert shapes.masks() == whole.read(0).take(rows[part]).masks()
     assert sum(map(len, seen)) == len(set.union(*seen)) == len(set(scanned.image_id.tolist()))
-    record, _ = evaluate(annotations, found)
-    assert {name: record[name] for name in ("segm", "bbox")} == {name: expected[name] for name in ("segm", "bbox")}
+    read = score(annotations, found, overlaps=True)
+    assert {name: read.metrics[name] for name in ("segm", "bbox")} == {
+        name: expected.metrics[name] for name in ("segm", "bbox")
+    }
+    for own, other in zip(read.found.overlaps, expected.found.overlaps, strict=True):
+        assert np.array_equal(own, other)
 
 
 @pytest.mark.parametrize("counts", ["0", "zzzzzzzzzzzzzzzz", "P", "1" * 9])
