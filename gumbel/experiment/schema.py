@@ -198,9 +198,9 @@ class Experiment(Source):
     warm_start: WarmStart | None = Field(
         None, description="train shared starting weights; null uses the recipe's ImageNet weights"
     )
-    checkpoints: dict[str, Path] = Field(
+    checkpoints: dict[str, str] = Field(
         {},
-        description="weights trained elsewhere, of cells named `architecture/activation/seed0`: "
+        description="weights trained elsewhere, a path or a URL, of cells named `architecture/activation/seed0`: "
         "they are converted and evaluated, not trained",
     )
     subset: Subset | None = Field(None, description="train on part of the images; null trains on all")
