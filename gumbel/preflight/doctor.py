@@ -36,7 +36,7 @@ def doctor(experiment: Experiment, output: Path | None = None, skip: Iterable[st
     skip = set(skip)
     done = [checks.versions(), checks.operators("cpu")]
     if "gpu" not in skip:
-        done.append(checks.operators("cuda"))
+        done += [*checks.drivers(), checks.operators("cuda")]
     done += checks.writing(experiment)
     if "data" not in skip:
         done += checks.data(experiment)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def measure(
     for images in batches:
         batch = noise(image_size(config), classes, images, OBJECTS)
         _forget_memory(device)
-        taken = _repeat(lambda batch=batch: step(batch, wrapper), device, budget)
+        taken = _repeat(partial(step, batch, wrapper), device, budget)
         memory = torch.cuda.max_memory_reserved() if device == "cuda" else 0
         losses = {
             name: _loss_seconds(whole, architecture, name, config, wrapper, images, device)
@@ -197,7 +198,7 @@ def _prediction_seconds(model: Any, config: Config, device: str, budget: float) 
     batch = noise(image_size(config), box_heads(model)[0].num_classes, 1, OBJECTS)
     try:
         with torch.inference_mode():
-            return _repeat(lambda: model.test_step(batch), device, budget)
+            return _repeat(partial(model.test_step, batch), device, budget)
     finally:
         for hook in threshold_passed:
             hook.remove()
