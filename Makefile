@@ -6,6 +6,8 @@
 # make install the environment alone
 #
 # VENV names the environment: .venv here, or one that exists already (make demo VENV=$CONDA_PREFIX).
+# TORCH_INDEX names an index of wheels with another build of the pinned torch than pip's own index has, such as one for
+# an older driver (docs/how-to/gpu-environment.md): make install TORCH_INDEX=https://...
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -14,6 +16,10 @@ HEADER := $(abspath $(VENV))/torch_types.h
 # CFLAGS replace Python's own, its -O with them
 MMCV_FLAGS := -O2 -DNDEBUG -g0 -w $(CFLAGS)
 STAMP := $(VENV)/.installed
+# A build has a label behind its version, which pip prefers: 2.13.0+cu126 to 2.13.0
+TORCH_FROM := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# pip keeps what it compiled without a word about the torch and the GPUs that it was compiled for
+MMCV_CACHE := $(if $(TORCH_INDEX)$(FORCE_CUDA),--no-cache-dir)
 EXPERIMENT := results/mini/experiment.yaml
 SOURCES := gumbel tests benchmarks configs workflow/scripts
 export PATH := $(BIN):$(PATH)
@@ -51,7 +57,7 @@ install: $(STAMP)
 $(STAMP): requirements.txt pyproject.toml | prerequisites
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "1/3  torch (a CUDA build of several GB, unless pip is pointed at a CPU build of the same version)"
-	@$(BIN)/python -m pip install --quiet --constraint requirements.txt torch setuptools wheel ninja psutil numpy
+	@$(BIN)/python -m pip install --quiet --constraint requirements.txt $(TORCH_FROM) torch setuptools wheel ninja psutil numpy
 	@echo "2/3  mmcv's operators are compiled once: 2 minutes on two cores, 5 on a slow machine; pip keeps the result"
 # Three quarters of the time would go into reading torch's headers, 77 times: they are precompiled. A compiler that
 # can't use the precompiled file reads the header beside it.
@@ -59,7 +65,7 @@ $(STAMP): requirements.txt pyproject.toml | prerequisites
 	@-$(CXX) $(MMCV_FLAGS) -fPIC -std=c++17 -x c++-header $(HEADER) -o $(HEADER).gch \
 	  $$($(BIN)/python -c 'from torch.utils.cpp_extension import include_paths; print(*("-I" + path for path in include_paths()))')
 	@MMCV_WITH_OPS=1 CFLAGS="$(MMCV_FLAGS) -include $(HEADER)" MAX_JOBS=$${MAX_JOBS:-$$(nproc)} $(BIN)/python -m pip install --quiet \
-	  --no-build-isolation --no-deps $$(grep '^mmcv==' requirements.txt)
+	  --no-build-isolation --no-deps $(MMCV_CACHE) $$(grep '^mmcv==' requirements.txt)
 	@rm -f $(HEADER) $(HEADER).gch
 	@echo "3/3  everything else"
 	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --requirement requirements.txt

@@ -21,9 +21,11 @@ OUTPUTS = (
     ("data/{dataset}/checksums.json", "data", "of mini: what it was generated from, and SHA-256 of its files and pixels"),
     ("data/{dataset}/verified.json", "data", "of LVIS: which files were verified, their SHA-256 and what was counted in them"),
     ("data/backbones/{name}.pth", "backbones", "ImageNet weights that trainings start from"),
+    ("data/weights/{digits}-{name}", "weights", "weights that an experiment names by URL, and their SHA-256 (.json)"),
     ("results/{experiment}/experiment.yaml", "(Snakemake)", "the experiment as it was resolved"),
     ("results/{experiment}/recipe.json", "configs", "what the cells do otherwise than the released recipe, and why"),
     ("results/{experiment}/doctor.json", "doctor", "what was checked before the trainings, and what they are expected to cost"),
+    ("results/{experiment}/trial.json", "trial", "what a step of each architecture costs on a machine's GPU, in each precision"),
     ("results/{experiment}/object_distribution.npz", "object-distribution", "probability of an object per class and grid cell"),
     ("results/{experiment}/head_only/{architecture}/seed{seed}.features.parquet", "features", "one row a RoI: what a frozen detector's classification layer is given; a row group is a batch"),
     ("results/{experiment}/head_only/order.csv", "head-only-order", "figures of full training, and of the classification layer alone"),
@@ -70,6 +72,11 @@ DATA = Path("data")
 def backbone(name: str) -> Path:
     """ImageNet weights, by their name in configs/models/backbones.yaml."""
     return DATA / "backbones" / f"{name}.pth"
+
+
+def given_weights(name: str) -> Path:
+    """Weights of a cell that were downloaded from where somebody published them."""
+    return DATA / "weights" / name
 
 
 def job_manifest(output: Path) -> Path:
@@ -197,6 +204,10 @@ class ExperimentPaths:
     @property
     def doctor(self) -> Path:
         return self.root / "doctor.json"
+
+    @property
+    def trial(self) -> Path:
+        return self.root / "trial.json"
 
     @property
     def summary(self) -> Path:

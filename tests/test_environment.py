@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 
 import pytest
 import yaml
@@ -115,3 +116,38 @@ def test_every_target_asks_for_the_prerequisites_first(target, tmp_path):
     command = ["make", "--dry-run", target, f"VENV={tmp_path}"]
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert run.stdout.index("missing:") < run.stdout.index("pip install")
+
+
+def installing(tmp_path, *settings: str) -> str:
+    """What ``make install`` would run."""
+    command = ["make", "--dry-run", "install", f"VENV={tmp_path}", *settings]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+
+
+def test_another_build_of_torch_comes_from_the_index_that_make_is_given(tmp_path):
+    """And what was compiled against another build is not taken from pip's cache."""
+    plain, other = installing(tmp_path), installing(tmp_path, "TORCH_INDEX=https://wheels.example/cu126")
+    assert "index-url" not in plain
+    assert "--no-cache-dir" not in plain
+    (torch_line,) = (line for line in other.splitlines() if " torch setuptools" in line)
+    assert "--constraint requirements.txt --extra-index-url https://wheels.example/cu126 torch" in torch_line
+    assert re.search(r"--no-deps --no-cache-dir .*mmcv==", other.replace("\\\n", " "))
+
+
+def test_pip_prefers_a_build_to_the_release_of_the_same_version(tmp_path):
+    """An index with torch's release and one with a build of it, each an empty wheel."""
+    for index, version in (("release", PINS["torch"]), ("build", f"{PINS['torch']}+cu126")):
+        folder = tmp_path / index / "torch"
+        folder.mkdir(parents=True)
+        wheel = folder / f"torch-{version}-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            about = f"torch-{version}.dist-info"
+            archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
+            archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            archive.writestr(f"{about}/RECORD", "")
+        (folder / "index.html").write_text(f'<a href="{wheel.name.replace("+", "%2B")}">{wheel.name}</a>')
+    indices = ["--index-url", (tmp_path / "release").as_uri(), "--extra-index-url", (tmp_path / "build").as_uri()]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(tmp_path / "got")]
+    constraint = ["--constraint", str(REPOSITORY / "requirements.txt")]
+    subprocess.run([*command, *constraint, *indices, "torch"], check=True)
+    assert [path.name for path in (tmp_path / "got").iterdir()] == [f"torch-{PINS['torch']}+cu126-py3-none-any.whl"]

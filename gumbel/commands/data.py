@@ -36,3 +36,12 @@ def backbones(name: list[str]) -> None:
         raise ValueError(f"expected names among {', '.join(known)}; found {', '.join(unknown)}")
     for each in name or known:
         provide(known[each])
+
+
+@command(Argument("url", nargs="+", help="as under `checkpoints` of an experiment"))
+def weights(url: list[str]) -> None:
+    """Download weights that somebody published; the SHA-256 of the first download is kept and checked."""
+    from gumbel.datasets.weights import provide
+
+    for each in url:
+        provide(each)

@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 
 from gumbel import activations
 from gumbel.datasets import DataSet
+from gumbel.detection import precision
 from gumbel.detection.options import SCALARS_EVERY, visualizer
 from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers
 from gumbel.experiment import architectures, matrix
@@ -26,6 +27,7 @@ CUSTOM_IMPORTS = [
     "gumbel.detection.loop",
     "gumbel.detection.hooks",
     "gumbel.detection.options",
+    "gumbel.detection.precision",
 ]
 #: Keys of mmengine's schedulers that count steps.
 _STEP_KEYS = ("begin", "end", "milestones", "T_max")
@@ -238,8 +240,12 @@ def _training(
                 timer=None,
                 checkpoint=dict(type="ResumeHook", interval=schedule.checkpoint_interval, keep=2),
             ),
-            custom_hooks=[dict(type="ChannelsLastHook")] if training.channels_last else [],
+            custom_hooks=[
+                *([dict(type="ChannelsLastHook")] if training.channels_last else []),
+                *precision.hooks(training),
+            ],
             batch=experiment.batch,
+            precision=training.precision,
             compile=training.compile,
             env_cfg=dict(cudnn_benchmark=False, mp_cfg=dict(opencv_num_threads=0)),
             randomness=dict(seed=seed),
@@ -276,8 +282,7 @@ def _schedule(name: str, training: Training, accumulation: int) -> Config:
     schedule.iterations *= accumulation
     schedule.checkpoint_interval *= accumulation
     schedule.optim_wrapper.accumulative_counts = accumulation
-    if training.precision == "fp16":
-        schedule.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale=training.loss_scale)
+    precision.use_precision(schedule.optim_wrapper, training)
     return schedule
 
 

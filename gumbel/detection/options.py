@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 
+from gumbel.detection import precision
 from gumbel.detection.parts import box_heads
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import TrainingPaths
@@ -66,7 +66,8 @@ def check_launch(config: Config, world_size: int) -> None:
     """Refuse a launch that cannot train what the configuration says.
 
     Raises:
-        ValueError: images per GPU x processes x accumulated loads is not ``config.batch``, or fp16 has no GPU.
+        ValueError: images per GPU x processes x accumulated loads is not ``config.batch``, or the device cannot compute
+            in the training's precision.
     """
     images, loads = config.train_dataloader.batch_size, config.optim_wrapper.accumulative_counts
     if images * world_size * loads != config.batch:
@@ -75,17 +76,12 @@ def check_launch(config: Config, world_size: int) -> None:
             f"{loads} accumulated loads; found {world_size} processes. Launch as many processes, or set `gpus: "
             f"{world_size}` in the experiment and write the configurations anew: the learning rate is the batch's"
         )
-    if config.optim_wrapper.type == "AmpOptimWrapper" and not torch.cuda.is_available():
-        raise ValueError(
-            "expected a GPU for fp16, found none; train on one, or set the `precision` of this cell to fp32 "
-            "(`training` and `cells` of the experiment)"
-        )
+    precision.check_device(config.precision)
 
 
 def resolved(runner: Any) -> dict[str, Any]:
     """Facts about options, read from the objects of a run, for its manifest."""
     wrapper, loader = runner.optim_wrapper, runner.train_dataloader
-    amp = isinstance(wrapper, AmpOptimWrapper)
     head, *_ = box_heads(getattr(runner.model, "module", runner.model))
     formats = {
         parameter.is_contiguous(memory_format=torch.channels_last)
@@ -96,8 +92,7 @@ def resolved(runner: Any) -> dict[str, Any]:
         "steps": runner.max_iters // wrapper._accumulative_counts,
         "images_per_gpu": loader.batch_size,
         "accumulation": wrapper._accumulative_counts,
-        "precision": "fp16" if amp else "fp32",
-        "loss_scale": wrapper.loss_scaler.get_scale() if amp else None,
+        **precision.resolved(runner),
         "oversample": getattr(loader.dataset, "oversample_thr", 0.0),
         "initialisation": [dict(entry) for entry in head.init_cfg],
         "channels_last": formats == {True},

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 
 from gumbel.detection.checkpoints import load_weights
 from gumbel.detection.losses import classification_losses, score_as_mmdet
+from gumbel.detection.precision import set_float32
 from gumbel.evaluation.predictions import PredictionWriter
 from gumbel.jobs import manifest
 
@@ -65,6 +66,7 @@ def predict(config_path: Path, checkpoint: Path, split: str, scoring: str, outpu
 
 def build_trained(config: Config, checkpoint: Path, scoring: str) -> BaseModel:
     """The model of ``config`` with the weights of ``checkpoint``, ready to predict."""
+    set_float32(config.get("precision", "fp32"))
     model = build_model(config)
     model.load_state_dict(load_weights(checkpoint))
     if scoring == "released":

@@ -269,12 +269,11 @@ def _backbone(backbone: ConfigDict) -> str:
     return f"{backbone.type}-{backbone.depth}{groups}"
 
 
-def _half_precision(wrapper: ConfigDict) -> Any:
-    """The loss scale of fp16, None without; another precision is said with it."""
-    if wrapper.type != "AmpOptimWrapper":
-        return None
-    dtype, scale = wrapper.get("dtype"), wrapper.get("loss_scale")
-    return scale if dtype == "float16" else f"{dtype}, {scale}"
+def _reduced_precision(config: Config) -> Any:
+    """The loss scale of fp16, None in fp32; another precision by its name."""
+    if config.optim_wrapper.type == "AmpOptimWrapper":
+        return config.optim_wrapper.loss_scale
+    return None if config.precision == "fp32" else config.precision
 
 
 def _scoring(experiment: Experiment, activation: str) -> str:
@@ -316,7 +315,7 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
             "epochs": epochs(config.train_cfg.max_iters),
             "steps": [epochs(step) for step in scheduled("MultiStepLR.milestones", [])],
             "warmup": scheduled("LinearLR.end", 0) // loads,
-            "fp16": _half_precision(config.optim_wrapper),
+            "fp16": _reduced_precision(config),
             "scoring": _scoring(experiment, config.cell.activation),
         },
     }

@@ -21,6 +21,7 @@ from gumbel.detection.hooks import HistoryHook, ReportHook, unwrapped
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.options import check_launch, resolved, use_tracking_server
 from gumbel.detection.parts import train_dataset
+from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.experiment import dependencies
 from gumbel.jobs import manifest, signals, status
@@ -138,6 +139,7 @@ def _attempt(config_path: Path, config: Config, processes: Processes, held: Clai
         return
     config.update(work_dir=start.folder, **processes.connect())
     use_tracking_server(config)
+    set_float32(config.precision)
     if start.checkpoint:
         config.update(load_from=start.checkpoint, resume=True)
     runner = Runner.from_cfg(config)

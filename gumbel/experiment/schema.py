@@ -14,6 +14,7 @@ from gumbel.experiment.recipes import recipes
 from gumbel.section import Section
 
 Scoring = Literal["matched", "released"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 #: The recipe of an experiment that names none.
 RECIPE = "1x"
 
@@ -71,7 +72,11 @@ class Training(Section):
     """How a cell is trained, beside its schedule. The number of GPUs changes none of it."""
 
     images_per_gpu: int = Field(4, ge=1, description="images that a GPU loads at a time")
-    precision: Literal["fp32", "fp16"] = Field("fp32", description="fp16 computes under autocast, on GPUs only")
+    precision: Precision = Field(
+        "fp32",
+        description="fp16 and bf16 compute under autocast; tf32 rounds the factors of float32 products, as bf16 does "
+        "where it stays in float32, and fp32 rounds nowhere. fp16 and tf32 need a GPU, bf16 and tf32 one since Ampere",
+    )
     loss_scale: float = Field(512.0, gt=0, description="constant that the loss is multiplied by in fp16")
     warmup: int | None = Field(None, ge=1, description="steps of the linear warm-up; null keeps the schedule's")
     channels_last: bool = Field(False, description="keep convolutions in the channels-last memory format")
@@ -82,7 +87,7 @@ class CellTraining(Section):
     """What a cell does otherwise than `training` says; null keeps it."""
 
     images_per_gpu: int | None = Field(None, ge=1, description="as in `training`")
-    precision: Literal["fp32", "fp16"] | None = Field(None, description="as in `training`")
+    precision: Precision | None = Field(None, description="as in `training`")
     warmup: int | None = Field(None, ge=1, description="as in `training`")
 
 
@@ -193,9 +198,9 @@ class Experiment(Source):
     warm_start: WarmStart | None = Field(
         None, description="train shared starting weights; null uses the recipe's ImageNet weights"
     )
-    checkpoints: dict[str, Path] = Field(
+    checkpoints: dict[str, str] = Field(
         {},
-        description="weights trained elsewhere, of cells named `architecture/activation/seed0`: "
+        description="weights trained elsewhere, a path or a URL, of cells named `architecture/activation/seed0`: "
         "they are converted and evaluated, not trained",
     )
     subset: Subset | None = Field(None, description="train on part of the images; null trains on all")

@@ -3,9 +3,10 @@
 import importlib.metadata
 import os
 import shutil
+import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,9 @@ DECISIVE = (
     "lvis",
     "numba",
 )
+#: The oldest major version of NVIDIA's driver that runs builds for each major version of CUDA (minor version
+#: compatibility in NVIDIA's CUDA Compatibility guide).
+DRIVERS = {11: 450, 12: 525, 13: 580}
 #: Bytes of a stored detection with its mask, generously.
 DETECTION_BYTES = 250
 #: Seconds by which the clocks of this host and of the file system may differ.
@@ -90,6 +94,44 @@ def operators(device: str) -> Check:
     return Check(
         name, right, "RoIAlign and NMS agree with known results" if right else f"wrong results {found}", remedy
     )
+
+
+def drivers(minima: Mapping[int, int] = DRIVERS) -> Iterator[Check]:
+    """Whether this build of torch can use each of this machine's GPUs: its driver, and its compute capability.
+
+    Args:
+        minima: the oldest major version of a driver for each major version of CUDA.
+    """
+    remedy = "install another build of the same torch: make install TORCH_INDEX=... (docs/how-to/gpu-environment.md)"
+    if torch.version.cuda is None:
+        yield Check("torch's build", False, f"torch {torch.__version__} is built without CUDA", remedy)
+        return
+    build, oldest = torch.version.cuda, minima.get(int(torch.version.cuda.partition(".")[0]), 0)
+    compiled = sorted(int(each[3:]) for each in torch.cuda.get_arch_list() if each.startswith("sm_"))
+    for name, driver, capability in _nvidia_gpus():
+        major, minor = capability.split(".")
+        old = int(driver.partition(".")[0]) < oldest
+        # Code for a capability runs on later ones of the same major number
+        runs = any(each // 10 == int(major) and each % 10 <= int(minor) for each in compiled)
+        problems = [f"driver {driver}, where CUDA {build} needs {oldest}"] if old else []
+        if not runs:
+            problems.append(f"compute capability {capability}, where this build has {_listed(compiled)}")
+        words = "; ".join(problems) or f"driver {driver}, compute capability {capability}"
+        yield Check(f"torch {torch.__version__} for CUDA {build} on {name}", not problems, words, remedy)
+
+
+def _listed(capabilities: Iterable[int]) -> str:
+    return ", ".join(f"{each // 10}.{each % 10}" for each in capabilities)
+
+
+def _nvidia_gpus() -> list[list[str]]:
+    """Name, driver and compute capability of each GPU, as nvidia-smi says; torch says nothing where it is too new."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"]
+    try:
+        printed = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [[each.strip() for each in line.split(",")] for line in printed.splitlines() if line.count(",") == 2]
 
 
 def gpus(needed: int, memory_bytes: float) -> Iterator[Check]:

@@ -1,6 +1,5 @@
 """All checks of an experiment, what its trainings will cost, and the verdict."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +10,11 @@ import torch
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import write_json
-from gumbel.preflight import checks
-from gumbel.preflight.cells import PASSES, SUSTAINED, Cost, Trial, examine, trial
+from gumbel.paths import ExperimentPaths
+from gumbel.preflight import checks, trial
+from gumbel.preflight.cells import examine
 from gumbel.preflight.checks import Check
+from gumbel.preflight.costs import Cost, calibrated, table
 
 PARTS = ("gpu", "data")
 
@@ -21,7 +22,8 @@ PARTS = ("gpu", "data")
 def doctor(experiment: Experiment, output: Path | None = None, skip: Iterable[str] = ()) -> None:
     """Look at everything that can be known before a training, print it, and keep it at ``output``.
 
-    Without a GPU the costs rest on the trial that an earlier ``output`` holds, or else on a published speed.
+    The costs rest on the experiment's trial: on a GPU, its missing rows are tried first. Without a trial they rest on
+    a published training.
 
     Args:
         experiment: whose cells are built and counted.
@@ -34,19 +36,20 @@ def doctor(experiment: Experiment, output: Path | None = None, skip: Iterable[st
     skip = set(skip)
     done = [checks.versions(), checks.operators("cpu")]
     if "gpu" not in skip:
-        done.append(checks.operators("cuda"))
+        done += [*checks.drivers(), checks.operators("cuda")]
     done += checks.writing(experiment)
     if "data" not in skip:
         done += checks.data(experiment)
     for check in done:
         print(check, flush=True)
-    measured = _trial(experiment, output, "gpu" not in skip)
+    examined = _trained(experiment)
+    measured = _trial(experiment, examined, "gpu" not in skip)
     costs = []
-    for cell in matrix.cells(experiment):
-        if cell.seed == experiment.seeds[0] and str(cell) not in experiment.checkpoints:
-            found, cost = examine(experiment, cell, _sustained(measured))
-            costs.append(cost)
-            done += _told(found)
+    for cell in examined:
+        found, cost = examine(experiment, cell, measured)
+        costs.append(cost)
+        done += _told(found)
+    costs = calibrated(costs)
     largest = max((cost.memory_bytes for cost in costs), default=0.0)
     if "gpu" not in skip:
         done += _told(checks.gpus(experiment.gpus, largest))
@@ -71,47 +74,30 @@ def _told(found: Iterable[Check]) -> list[Check]:
     return told
 
 
-def _trial(experiment: Experiment, output: Path | None, wanted: bool) -> Trial | None:
-    """A trial on this machine's GPU, or the one that is kept at ``output``."""
-    if wanted and torch.cuda.is_available():
-        return trial(experiment, "cuda")
-    if output and output.exists() and (kept := json.loads(output.read_text()).get("trial")):
-        return Trial(**kept)
-    return None
+def _trained(experiment: Experiment) -> list[matrix.Cell]:
+    """A cell of each architecture and activation that is trained."""
+    cells = matrix.cells(experiment)
+    return [cell for cell in cells if cell.seed == experiment.seeds[0] and str(cell) not in experiment.checkpoints]
 
 
-def _sustained(measured: Trial | None) -> float:
-    return SUSTAINED if measured is None else PASSES * measured.flops / measured.seconds
+def _trial(experiment: Experiment, cells: Iterable[matrix.Cell], wanted: bool) -> trial.Trial | None:
+    """The trial that is kept of the experiment; where there is a GPU, with a row of it for each of ``cells``."""
+    path = ExperimentPaths(experiment.name).trial
+    kept = trial.read(path)
+    if not (wanted and torch.cuda.is_available()):
+        return kept
+    here = kept if kept and kept.device == trial.device_name("cuda") else None
+    missing: dict[str, int] = {}
+    for cell in cells:
+        training = experiment.training_of(cell.architecture, cell.activation)
+        if here is None or here.row(cell.architecture, training) is None:
+            missing[f"{cell.architecture}/{trial.mode_of(training)}"] = training.images_per_gpu
+    if not missing:
+        return here
+    return trial.trial(experiment, path, list(missing), sorted(set(missing.values())), "cuda")
 
 
-def table(costs: list[Cost], seeds: int, measured: Trial | None) -> str:
-    """Iterations, GPU-hours and memory of every cell, their sum, and the time that N GPUs need for it."""
-    head = (
-        f"{'cell':<34} {'iterations':>10} {'GFLOP/image':>12} {'parameters':>11} {'GPU memory':>11} {'GPU-hours':>10}"
-    )
-    lines = [head]
-    for cost in costs:
-        lines.append(
-            f"{cost.cell:<34} {cost.iterations:>10,} {cost.flops / 1e9:>12,.1f} {cost.parameters / 1e6:>9,.1f} M"
-            f" {cost.memory_bytes / 1e9:>8,.1f} GB {cost.seconds / 3600:>10,.2f}"
-        )
-    total = seeds * sum(cost.seconds for cost in costs) / 3600
-    trainings = f"{len(costs)} trainings" + (f" x {seeds} seeds" if seeds > 1 else "")
-    lines.append(f"{trainings}: {total:,.2f} GPU-hours")
-    longest = max((cost.seconds / cost.gpus for cost in costs), default=0.0) / 3600
-    walls = ", ".join(f"{number} GPUs {max(total / number, longest):,.1f} h" for number in (1, 4, 8, 16))
-    lines.append(f"wall time at best, predictions aside: {walls}")
-    if measured:
-        lines.append(f"from {measured.steps} steps on {measured.device}: {measured.seconds:.3f} s each")
-    else:
-        lines.append(
-            f"not measured: {SUSTAINED / 1e12:.0f} TFLOP/s sustained, as a V100 in mmdet's model zoo; memory is "
-            "weights, gradients, momentum and what the backward pass keeps"
-        )
-    return "\n".join(lines)
-
-
-def _record(done: list[Check], costs: list[Cost], measured: Trial | None, skip: set[str]) -> dict[str, Any]:
+def _record(done: list[Check], costs: list[Cost], measured: trial.Trial | None, skip: set[str]) -> dict[str, Any]:
     return {
         "schema": 1,
         "passed": all(check.passed for check in done),

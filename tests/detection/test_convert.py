@@ -10,13 +10,16 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
+from gumbel.datasets import weights
 from gumbel.detection.checkpoints import load_weights
 from gumbel.detection.compose import cell_config, write_configs
 from gumbel.detection.convert import convert, fit
 from gumbel.detection.predict import build_model
 from gumbel.experiment import matrix
+from gumbel.experiment.schema import Widths
 from gumbel.jobs import manifest, status
-from gumbel.paths import ExperimentPaths
+from gumbel.paths import CONFIGS, ExperimentPaths
+from tests.datasets.server import HASTE, serve
 from tests.detection.conftest import TINY
 
 CATEGORIES, BASE, FPN, FC = 9, 8, 16, 32  # the widths of TINY
@@ -231,3 +234,44 @@ def test_anything_but_tensors_among_the_weights_is_refused(tmp_path, value):
     torch.save({"state_dict": random_state() | {"extra": value}}, tmp_path / "given.pth")
     with pytest.raises(ValueError, match=r"expected only tensors in the state dict .* found something else under"):
         load_weights(tmp_path / "given.pth")
+
+
+def test_weights_in_the_layout_of_the_published_ones_come_from_a_link_to_a_page_into_the_cell(tmp_path, monkeypatch):
+    """GOL's: 1203 categories and no background. The link answers with a page, as the published ones do."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.chdir(tmp_path)
+    shapes = mmdet_2_layout(1203) | {
+        "roi_head.bbox_head.fc_cls.weight": (1203, FC),
+        "roi_head.bbox_head.fc_cls.bias": (1203,),
+    }
+    state = {name: torch.rand(shape) if shape else torch.tensor(3) for name, shape in shapes.items()}
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "epoch_24.pth?dl=0").write_text("<html>epoch_24.pth</html>")
+    torch.save(written_by_mmdet_2(state), served / "epoch_24.pth?dl=1")
+    released = matrix.load(CONFIGS / "experiments" / "released.yaml")
+    cell = matrix.cells(released)[0]
+    files = cell.paths(released)
+    with serve(served) as server:
+        small = released.model_copy(
+            update={
+                "widths": Widths(**TINY["widths"]),
+                "checkpoints": {str(cell): f"{server.url}/epoch_24.pth?dl=0"},
+            }
+        )
+        write_configs(small, [files.config])
+        weights.provide(small.checkpoints[str(cell)], HASTE)
+    convert(weights.path(small.checkpoints[str(cell)]), files.config)
+    converted = load_weights(files.checkpoint)
+    assert all(torch.equal(converted[name], tensor) for name, tensor in state.items())
+    assert json.loads(files.manifest.read_text())["converted_from"]["sha256"]
+
+
+def test_the_published_results_of_the_published_weights_are_there_to_compare_with():
+    """Of the README's table: mask AP and AP of rare categories."""
+    released = matrix.load(CONFIGS / "experiments" / "released.yaml")
+    table = pd.read_csv(CONFIGS / "paper" / "results.csv")
+    rows = table[(table.recipe == released.recipe) & (table.iou_type == "segm")].set_index(["architecture", "metric"])
+    assert (rows.value["mask_rcnn_r50", "AP"], rows.value["mask_rcnn_r50", "APr"]) == (27.7, 21.4)
+    assert (rows.value["mask_rcnn_r101", "AP"], rows.value["mask_rcnn_r101", "APr"]) == (29.0, 22.8)
+    assert set(released.checkpoints) == {str(cell) for cell in matrix.cells(released)}

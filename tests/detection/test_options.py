@@ -43,13 +43,6 @@ def test_a_step_sees_the_batch_whatever_the_number_of_gpus(gpus, images, activat
         options.check_launch(config, world_size=gpus + 1)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
-def test_half_precision_without_a_gpu_is_refused_before_training():
-    config = cell_config(LVIS, "htc_r101", "gumbel", seed=0)
-    with pytest.raises(ValueError, match=r"expected a GPU for fp16, found none; .*`precision`"):
-        options.check_launch(config, world_size=1)
-
-
 @pytest.mark.parametrize(("gpus", "images"), [(3, 4), (8, 4), (32, 1), (1, 3)])
 def test_a_batch_that_is_no_whole_number_of_loads_is_refused(gpus, images):
     with pytest.raises(ValueError, match=rf"expected 16 = .*found images_per_gpu {images} x gpus {gpus}; .*`batch`"):

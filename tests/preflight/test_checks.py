@@ -53,6 +53,40 @@ def test_too_few_gpus_and_too_little_memory_are_refused(monkeypatch):
     assert not only(checks.gpus(1, 0)).passed
 
 
+@pytest.mark.parametrize(
+    ("build", "compiled", "gpu", "found"),
+    [
+        ("13.0", ["sm_75", "sm_80", "sm_90"], "NVIDIA H100 80GB HBM3, 580.65.06, 9.0", None),
+        ("13.0", ["sm_75", "sm_80", "sm_90"], "NVIDIA A10, 590.10, 8.6", None),
+        ("13.0", ["sm_75", "sm_80", "sm_90"], "NVIDIA A100, 550.54, 8.0", "driver 550.54, where CUDA 13.0 needs 580"),
+        ("12.6", ["sm_70", "sm_80", "sm_90"], "NVIDIA A100, 550.54, 8.0", None),
+        ("12.6", ["sm_70", "sm_80", "sm_90"], "Tesla V100-SXM2-32GB, 535.1, 7.0", None),
+        (
+            "13.0",
+            ["sm_75", "sm_80"],
+            "Tesla V100-SXM2-32GB, 580.1, 7.0",
+            "capability 7.0, where this build has 7.5, 8.0",
+        ),
+        ("12.6", ["sm_70", "sm_80"], "Tesla V100, 470.1, 7.0", "driver 470.1, where CUDA 12.6 needs 525"),
+    ],
+)
+def test_a_build_of_torch_is_compared_with_the_driver_and_the_gpu(tmp_path, monkeypatch, build, compiled, gpu, found):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\necho '{gpu}'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(torch.version, "cuda", build)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: compiled)
+    check = only(checks.drivers())
+    assert check.passed is (found is None)
+    assert found is None or (found in check.found and "TORCH_INDEX" in str(check))
+
+
+def test_a_build_of_torch_without_cuda_is_named(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert "built without CUDA" in only(checks.drivers()).found
+
+
 def test_disk_space_is_compared_with_what_is_written(tmp_path, monkeypatch):
     """One training of a million parameters: 5 x 4 MB; detections of lvis: 19,809 images x 300 x 250 bytes x 20."""
     monkeypatch.chdir(tmp_path)

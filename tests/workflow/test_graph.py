@@ -123,6 +123,23 @@ def test_a_cell_whose_weights_are_given_is_converted_and_the_others_trained(snak
     assert counts["weight_norms"] == 9
 
 
+def test_weights_that_are_given_by_url_are_downloaded_where_there_is_a_network_and_converted(
+    snakemake, experiment_file
+):
+    given = {f"mask_rcnn_r50/{name}/seed0": f"https://example.org/{name}.pth?dl=0" for name in ("gumbel", "softmax")}
+    done = snakemake("--configfile", experiment_file(checkpoints=given), "-n")
+    counts = jobs(done.stdout)
+    assert (counts["weights"], counts["convert"], counts["train"]) == (2, 2, 9 - 2)
+    assert re.search(r"rule weights:\n +output: data/weights/\w{8}-gumbel.pth", done.stdout)
+
+
+def test_the_published_weights_are_evaluated_and_nothing_is_trained(snakemake):
+    done = snakemake("--configfile", str(REPOSITORY / "configs" / "experiments" / "released.yaml"), "-n")
+    counts = jobs(done.stdout)
+    assert (counts["weights"], counts["convert"], counts["predict"]) == (2, 2, 2)
+    assert not {"train", "doctor", "backbone"} & set(counts)
+
+
 def test_given_weights_that_are_not_there_are_named_before_anything_runs(snakemake, experiment_file):
     done = snakemake("--configfile", experiment_file(checkpoints={"mask_rcnn_r50/gumbel/seed0": "given.pth"}), "-n")
     assert done.returncode == 1

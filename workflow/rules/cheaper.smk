@@ -7,6 +7,28 @@ FEATURES = FILES.head_only_features("{architecture}", "{seed}")
 if EXPERIMENT.checkpoints:
     GIVEN = paths.TrainingPaths(FILES.root / "{cell}")
 
+    GIVEN_URLS = {
+        weights.path(each).name: each
+        for each in EXPERIMENT.checkpoints.values()
+        if weights.is_url(each)
+    }
+
+    rule weights:
+        output:
+            paths.given_weights("{name}"),
+        log:
+            FILES.log("weights_{name}"),
+        wildcard_constraints:
+            name="|".join(GIVEN_URLS) or "(?!)",
+        # Compute nodes are often without a network
+        localrule: True
+        conda:
+            ENVIRONMENT
+        params:
+            url=lambda wildcards: GIVEN_URLS[wildcards.name],
+        shell:
+            "python -m gumbel weights {params.url:q} 2>&1 | tee {log} >&2"
+
     rule convert:
         input:
             config=GIVEN.config,

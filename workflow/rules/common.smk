@@ -72,7 +72,7 @@ TRAINED_ARCHITECTURE = f"(?!(?:{GIVEN_CELLS})/)[^/]+" if GIVEN_CELLS else "[^/]+
 
 def given_checkpoint(wildcards):
     """Weights trained elsewhere that the experiment names for a cell."""
-    return EXPERIMENT.checkpoints[wildcards.cell]
+    return weights.path(EXPERIMENT.checkpoints[wildcards.cell])
 
 
 def frozen_detector(wildcards):
