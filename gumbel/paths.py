@@ -21,7 +21,7 @@ OUTPUTS = (
     ("data/{dataset}/checksums.json", "data", "of mini: what it was generated from, and SHA-256 of its files and pixels"),
     ("data/{dataset}/verified.json", "data", "of LVIS: which files were verified, their SHA-256 and what was counted in them"),
     ("data/backbones/{name}.pth", "backbones", "ImageNet weights that trainings start from"),
-    ("data/weights/{digits}-{name}", "weights", "weights that an experiment names by URL, and their SHA-256 (.json)"),
+    ("data/weights/{name}", "weights", "weights that an experiment names by URL, and their SHA-256 (.json)"),
     ("results/{experiment}/experiment.yaml", "(Snakemake)", "the experiment as it was resolved"),
     ("results/{experiment}/recipe.json", "configs", "what the cells do otherwise than the released recipe, and why"),
     ("results/{experiment}/doctor.json", "doctor", "what was checked before the trainings, and what they are expected to cost"),
