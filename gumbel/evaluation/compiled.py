@@ -9,7 +9,7 @@ from typing import Any
 import numba
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile ``function`` when it is first called; other threads run meanwhile, and 1 / 0 is infinite as in NumPy.
 
     The code is kept for later processes of the same user on the same machine, where there is a place for it. A folder

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,16 +64,16 @@ class Line:
 class Job:
     """A job of a cell after its training: its name, which is its log's too, and the files that it writes.
 
-    Nobody misses them any more where ``later`` is there, which was made from them.
+    Nobody misses one any more where the file of ``later`` is there that was made from it.
     """
 
     name: str
     outputs: tuple[Path, ...]
-    later: Path | None = None
+    later: tuple[Path, ...] = ()
 
     def is_done(self, root: Path) -> bool:
-        later = self.later is not None and (root / self.later).exists()
-        return later or all((root / path).exists() for path in self.outputs)
+        made = zip_longest(self.outputs, self.later)
+        return all((root / path).exists() or (later and (root / later).exists()) for path, later in made)
 
 
 def lines(experiment: Experiment, root: Path = Path("."), now: float | None = None) -> list[Line]:
@@ -151,10 +152,14 @@ def jobs(experiment: Experiment, cell: matrix.Cell) -> list[Job]:
         for at in [paths.at(percent)]
     ]
     return [
-        *(Job(f"predict_{s}_{c}", (paths.predictions(s, c),), later=paths.metrics(s, c)) for s, c in scored),
+        Job(
+            "predict",
+            tuple(paths.predictions(*pair) for pair in scored),
+            later=tuple(paths.metrics(*pair) for pair in scored),
+        ),
         *(Job(f"evaluate_{s}_{c}", matrix.evaluated(experiment, paths, s, c)) for s, c in scored),
         Job("weight_norms", (paths.weight_norms,)),
-        *(Job(f"predict_{name}", (predictions,), later=metrics) for name, predictions, metrics in snapshots),
+        *(Job(f"predict_{name}", (predictions,), later=(metrics,)) for name, predictions, metrics in snapshots),
         *(Job(f"evaluate_{name}", (metrics,)) for name, _, metrics in snapshots),
     ]
 

@@ -163,11 +163,11 @@ def test_predictions_hold_the_models_own_detections(folder, monkeypatch):
     if not files.checkpoint.exists():
         run(folder, files.config)
     output = files.predictions("val", "matched")
-    predict(files.config, files.checkpoint, "val", "matched", output)
+    predict(files.config, files.checkpoint, {("val", "matched"): output})
     table = read_predictions(output)
 
     config = Config.fromfile(files.config)
-    model = build_trained(config, files.checkpoint, "matched")
+    model = build_trained(config, files.checkpoint)
     loader = Runner.build_dataloader(config.test_dataloaders["val"])
     with torch.inference_mode():
         samples = [sample for batch in loader for sample in model.test_step(batch)]
