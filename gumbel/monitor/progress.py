@@ -24,6 +24,9 @@ STALE_SECONDS = 180.0
 #: A prediction of LVIS may be silent for as long as the cluster lets it run.
 SILENT_SECONDS = 4 * 3600.0
 
+#: Share of its time that a training may wait for data without a word.
+WORTH_TELLING = 0.05
+
 State = Literal["running", "stalled?", "interrupted", "evaluating", "failed", "queued", "waiting", "done"]
 STATES: tuple[State, ...] = ("running", "stalled?", "interrupted", "evaluating", "failed", "queued", "waiting", "done")
 
@@ -264,6 +267,8 @@ def _running(line: Line, status: dict[str, Any], now: float) -> Line:
     detail = _place(status)
     if status.get("loss") is not None:
         detail += f", loss {_number(status['loss']):.3f}"
+    if _number(status.get("waiting")) >= WORTH_TELLING:
+        detail += f", waits for data {_number(status['waiting']):.0%} of the time"
     state: State = "running"
     if _is_gone(status):
         state, detail = "interrupted", f"{detail}; its process is gone"
