@@ -210,7 +210,7 @@ def _largest_difference(one: Path, other: Path) -> float:
 def _scored(name: str, files: Any, annotations: Path, environment: dict[str, str]) -> dict[str, Any]:
     """Mask AP of a training, predicted in ``environment``; seconds of the prediction with its start."""
     output = files.root / name.replace(" ", "_").replace(",", "") / "val" / "matched.parquet"
-    given = [str(files.config), "--checkpoint", str(files.checkpoint), "--split", "val", "--output", str(output)]
+    given = [str(files.config), "--checkpoint", str(files.checkpoint), "--output", str(output)]
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "gumbel", "predict", *given], env=environment, check=True)
     seconds = time.monotonic() - start

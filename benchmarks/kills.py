@@ -52,7 +52,7 @@ def same(one: TrainingPaths, other: TrainingPaths) -> bool:
     """Whether two trainings have the same bits in every weight and every loss."""
     first, second = (torch.load(paths.checkpoint, weights_only=True) for paths in (one, other))
     weights = first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-    histories = [pd.read_parquet(paths.history).drop(columns="seconds") for paths in (one, other)]
+    histories = [pd.read_parquet(paths.history).drop(columns=["seconds", "waited"]) for paths in (one, other)]
     return weights and histories[0].equals(histories[1])
 
 

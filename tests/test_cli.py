@@ -124,9 +124,9 @@ def test_training_and_prediction_say_what_is_missing_before_a_model_is_built(fol
     assert "data/mini/train.json, found nothing there; run `snakemake data/mini/train.json`" in failure(
         capsys, f"train {config}"
     )
-    predict = f"predict {config} --checkpoint damaged --output o --split"
-    assert "(val, val_uniform), found 'vall'; add it" in failure(capsys, f"{predict} vall")
-    assert "expected weights in damaged, found a damaged file" in failure(capsys, f"{predict} val")
+    predict = f"predict {config} --checkpoint damaged --output"
+    assert "(val, val_uniform), found 'vall'; add it" in failure(capsys, f"{predict} vall/matched.parquet")
+    assert "expected weights in damaged, found a damaged file" in failure(capsys, f"{predict} val/matched.parquet")
 
 
 def test_the_exit_status_is_1_and_nothing_but_the_message_is_printed(folder):

@@ -21,7 +21,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
-        type="LVISV1Dataset",
+        type="MappedLVISDataset",
         pipeline=train_pipeline,
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
     ),
@@ -31,5 +31,5 @@ test_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(type="LVISV1Dataset", pipeline=test_pipeline, test_mode=True),
+    dataset=dict(type="MappedLVISDataset", pipeline=test_pipeline, test_mode=True),
 )

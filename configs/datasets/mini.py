@@ -15,7 +15,7 @@ train_dataloader = dict(
     num_workers=0,
     sampler=dict(type="InfiniteSampler", shuffle=True),
     dataset=dict(
-        type="LVISV1Dataset",
+        type="MappedLVISDataset",
         pipeline=train_pipeline,
         filter_cfg=dict(filter_empty_gt=True, min_size=4),
     ),
@@ -24,5 +24,5 @@ test_dataloader = dict(
     batch_size=4,
     num_workers=0,
     sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(type="LVISV1Dataset", pipeline=test_pipeline, test_mode=True),
+    dataset=dict(type="MappedLVISDataset", pipeline=test_pipeline, test_mode=True),
 )

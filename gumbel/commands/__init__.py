@@ -52,11 +52,13 @@ def parser() -> argparse.ArgumentParser:
 
 def _run(command: Command, given: Mapping[str, Any]) -> None:
     """Run a subcommand, then say beside its ``output`` from which files, when and where it was made."""
-    output: Path | None = given.get("output")
+    output: Path | list[Path] | None = given.get("output")
     record = manifest.Record() if output else None
     command.run(**command.values(given))
     if output and record:
-        record.write(job_manifest(output), inputs=manifest.sha256s(command.inputs(given)))
+        inputs = manifest.sha256s(command.inputs(given))
+        for path in output if isinstance(output, list) else [output]:
+            record.write(job_manifest(path), inputs=inputs)
 
 
 def _message(error: Exception) -> str:

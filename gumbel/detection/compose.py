@@ -23,6 +23,7 @@ from gumbel.jobs.files import atomic_path
 from gumbel.paths import CONFIGS, DataPaths, ExperimentPaths, TrainingPaths
 
 CUSTOM_IMPORTS = [
+    "gumbel.detection.loading",
     "gumbel.detection.losses",
     "gumbel.detection.loop",
     "gumbel.detection.hooks",

@@ -98,6 +98,7 @@ class HistoryHook(Hook):
         self.divergence = divergence
         self.columns: dict[str, array] = {}
         self._iteration_started = 0.0
+        self._waited = 0.0
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         self.columns = {name: array("d", values.tolist()) for name, values in checkpoint["history"].items()}
@@ -112,6 +113,9 @@ class HistoryHook(Hook):
     def before_train(self, runner: Any) -> None:
         self._iteration_started = time.monotonic()
 
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        self._waited = time.monotonic() - self._iteration_started
+
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, torch.Tensor] | None = None
     ) -> None:
@@ -123,7 +127,7 @@ class HistoryHook(Hook):
         now = time.monotonic()
         row = {"iteration": runner.iter + 1, "lr": runner.optim_wrapper.get_lr()["lr"][0]}
         row |= {name: value.item() for name, value in found.items()}
-        row["seconds"] = now - self._iteration_started
+        row |= {"seconds": now - self._iteration_started, "waited": self._waited}
         self._iteration_started = now
         for name, value in row.items():
             self.columns.setdefault(name, array("d")).append(value)
@@ -135,7 +139,10 @@ class HistoryHook(Hook):
         return sum(values) / len(values)
 
     def table(self) -> pd.DataFrame:
-        """One row an iteration: losses (means over the processes), learning rate, seconds."""
+        """One row an iteration: losses (means over the processes), learning rate, seconds.
+
+        ``waited`` are those of the ``seconds`` in which this process waited for the batch.
+        """
         return pd.DataFrame(self.columns).astype({"iteration": int})
 
     def __len__(self) -> int:
@@ -257,6 +264,7 @@ class ReportHook(Hook):
                 iterations=iterations,
                 loss=loss,
                 eta_seconds=eta,
+                waiting=self.history.recent("waited") / self.history.recent("seconds") if trained else None,
                 message=message,
                 host=current.host,
                 pid=current.pid,

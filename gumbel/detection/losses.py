@@ -150,11 +150,12 @@ class DropLoss(ActivationLoss):
         return f"{super().extra_repr()}, infrequent={int(self.infrequent.sum())}"
 
 
-def score_as_mmdet(model: nn.Module) -> None:
-    """Score every classification head of ``model`` as mmdet does where the loss does not say otherwise."""
+def set_scoring(model: nn.Module, scoring: str) -> None:
+    """Score every classification head of ``model`` as trained (``matched``), or as mmdet does where the loss does not
+    say otherwise (``released``)."""
     for module in model.modules():
         if isinstance(module, ActivationLoss):
-            module.custom_cls_channels = module.custom_activation = False
+            module.custom_cls_channels = module.custom_activation = scoring == "matched"
 
 
 def classification_losses(model: Any) -> list[nn.Module]:

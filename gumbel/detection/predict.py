@@ -1,6 +1,21 @@
-"""Predict a split with a trained cell and write the detections."""
+"""Predict splits with a trained cell and write the detections.
 
+A prediction is made in parts of some hundred images, each a file of its own beside the file that they become. One that
+is killed goes on behind its last finished part, and the processes of a job share the parts.
+"""
+
+import hashlib
+import inspect
+import json
+import shutil
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,69 +23,75 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import BaseModel
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATA_SAMPLERS, init_default_scope
 from mmengine.runner import Runner
-from pycocotools import mask as coco_mask
+from torch import distributed
 
 from gumbel.detection.checkpoints import load_weights
-from gumbel.detection.losses import classification_losses, score_as_mmdet
+from gumbel.detection.losses import classification_losses, set_scoring
+from gumbel.detection.masks import encode, keep_unpasted
 from gumbel.detection.precision import set_float32
+from gumbel.detection.processes import Processes
 from gumbel.evaluation.predictions import PredictionWriter
 from gumbel.jobs import manifest
 
+SCORINGS = ("matched", "released")
+#: Images of a part: a multiple of any batch. On LVIS's val, half a minute of a GPU.
+PART = 256
+_WAITING = 4  # batches that the GPU may be ahead of the CPU, which encodes their masks
 
-def predict(config_path: Path, checkpoint: Path, split: str, scoring: str, output: Path) -> None:
-    """Write the detections of ``split`` to ``output`` (Parquet, one row a detection).
+
+def predict(config_path: Path, checkpoint: Path, outputs: Mapping[tuple[str, str], Path]) -> None:
+    """Write detections (Parquet, one row a detection), of each split and under each scoring that ``outputs`` asks for.
+
+    A split's images go through the detector once, whatever they are scored with. Where ``torchrun`` started several
+    processes, each takes its share of the parts, and the first puts them together.
 
     Args:
         config_path: the resolved configuration of the cell.
         checkpoint: its trained weights.
-        split: a key of the configuration's ``test_dataloaders``.
-        scoring: ``matched`` scores with the activation that was trained; ``released`` with softmax,
-            as mmdet does for a loss that does not say otherwise.
+        outputs: the file of each pair of split and scoring. A split is a key of the configuration's
+            ``test_dataloaders``. The scoring ``matched`` scores with the activation that was trained; ``released``
+            with softmax, as mmdet does for a loss that does not say otherwise.
 
     Raises:
         ValueError: unknown split or scoring.
     """
     config = Config.fromfile(config_path)
-    if split not in config.test_dataloaders:
-        known = ", ".join(config.test_dataloaders)
-        raise ValueError(f"expected a split of {config_path} ({known}), found {split!r}; add it to `splits`")
-    if scoring not in ("matched", "released"):
-        raise ValueError(f"expected scoring matched or released, found {scoring!r}")
-    model = build_trained(config, checkpoint, scoring)
-    loader = Runner.build_dataloader(config.test_dataloaders[split])
-    category_ids = np.asarray(loader.dataset.cat_ids)
-    metadata = {
-        "config_sha256": manifest.sha256(config_path),
-        "checkpoint_sha256": manifest.sha256(checkpoint),
-        "annotations_sha256": manifest.sha256(Path(config.test_dataloaders[split].dataset.ann_file)),
-        "scoring": scoring,
-        "loss_cls": repr(classification_losses(model)[0]),
-    }
-    with PredictionWriter(output, metadata) as writer, torch.inference_mode():
-        for batch in loader:
-            for sample in model.test_step(batch):
-                instances = sample.pred_instances.cpu().numpy()
-                boxes = instances.bboxes.astype(np.float64)
-                boxes[:, 2:] -= boxes[:, :2]
-                masks = np.asfortranarray(instances.masks.transpose(1, 2, 0).astype(np.uint8))
-                writer.write(
-                    sample.img_id,
-                    category_ids[instances.labels],
-                    instances.scores.astype(np.float64),
-                    boxes,
-                    coco_mask.encode(masks),
-                )
+    for split, scoring in outputs:
+        if split not in config.test_dataloaders:
+            known = ", ".join(config.test_dataloaders)
+            raise ValueError(f"expected a split of {config_path} ({known}), found {split!r}; add it to `splits`")
+        if scoring not in SCORINGS:
+            raise ValueError(f"expected scoring {' or '.join(SCORINGS)}, found {scoring!r}")
+    processes = Processes()
+    processes.connect()
+    model = build_trained(config, checkpoint)
+    facts = {"config_sha256": manifest.sha256(config_path), "checkpoint_sha256": manifest.sha256(checkpoint)}
+    for split in dict.fromkeys(split for split, _ in outputs):
+        loader = _loader(config.test_dataloaders[split])
+        annotations = manifest.sha256(Path(config.test_dataloaders[split].dataset.ann_file))
+        files = {}
+        for scoring in [scoring for other, scoring in outputs if other == split]:
+            set_scoring(model, scoring)
+            own = {"annotations_sha256": annotations, "scoring": scoring, "loss_cls": _loss(model)}
+            files[scoring] = _Parts(outputs[split, scoring], facts | own)
+        starts = range(0, len(loader.dataset), PART)
+        mine = starts[processes.rank :: processes.number]
+        _predict_parts(model, loader, [start for start in mine if not _is_done(files, start)], files)
+        if distributed.is_initialized():
+            distributed.barrier()
+        if processes.rank == 0:
+            for parts in files.values():
+                parts.join(starts)
+    processes.leave()
 
 
-def build_trained(config: Config, checkpoint: Path, scoring: str) -> BaseModel:
+def build_trained(config: Config, checkpoint: Path) -> BaseModel:
     """The model of ``config`` with the weights of ``checkpoint``, ready to predict."""
     set_float32(config.get("precision", "fp32"))
     model = build_model(config)
     model.load_state_dict(load_weights(checkpoint))
-    if scoring == "released":
-        score_as_mmdet(model)
     return model.to(get_device()).eval()
 
 
@@ -79,3 +100,176 @@ def build_model(config: Config) -> BaseModel:
     init_default_scope("mmdet")
     config.model.backbone.init_cfg = None
     return MODELS.build(config.model)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The detections of one image: labels (n,), scores (n,), boxes (n, 4) x1, y1, x2, y2 in its pixels, all arrays.
+
+    ``masks`` (n, h, w) are probabilities inside the boxes, ``size`` is the image's height and width.
+    """
+
+    image_id: int
+    labels: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+    masks: np.ndarray
+    size: tuple[int, int]
+
+
+class Detector:
+    """Detections of a model under several scorings: of all that comes before the scores, there is one pass.
+
+    Backbone, neck, proposals and box heads are the scorings' common part. What each scoring takes for a detection goes
+    through the mask heads.
+
+    Raises:
+        TypeError: mask heads that do not paste as mmdet's own.
+    """
+
+    def __init__(self, model: Any, scorings: Collection[str]) -> None:
+        keep_unpasted(model)
+        self.model = model
+        self.scorings = scorings
+        self._boxes = _Once(model.roi_head._bbox_forward)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Found]]:
+        """For each scoring, what is found in each image of a batch of the data loader."""
+        model = self.model
+        self._boxes.known.clear()
+        model.roi_head._bbox_forward = self._boxes
+        try:
+            batch = model.data_preprocessor(batch, training=False)
+            samples = batch["data_samples"]
+            features = model.extract_feat(batch["inputs"])
+            proposals = model.rpn_head.predict(features, samples, rescale=False)
+            found = {}
+            for scoring in self.scorings:
+                set_scoring(model, scoring)
+                results = model.roi_head.predict(features, proposals, samples, rescale=True)
+                found[scoring] = [_found(*pair) for pair in zip(samples, results, strict=True)]
+            return found
+        finally:
+            del model.roi_head._bbox_forward  # the method of its class again
+
+
+@dataclass
+class _Once:
+    """A roi head's ``_bbox_forward``, called once for equal RoIs of a stage."""
+
+    forward: Callable[..., dict[str, Any]]
+    known: list[tuple[int, torch.Tensor, dict[str, Any]]] = field(default_factory=list)
+
+    def __call__(self, *values: Any, **named: Any) -> dict[str, Any]:
+        given = inspect.signature(self.forward).bind(*values, **named).arguments
+        stage, rois = given.get("stage", 0), given["rois"]
+        for other, seen, results in self.known:
+            if other == stage and torch.equal(seen, rois):
+                return results
+        results = self.forward(*values, **named)
+        self.known.append((stage, rois, results))
+        return results
+
+
+def _found(sample: Any, instances: Any) -> Found:
+    instances = instances.cpu().numpy()
+    height, width = sample.ori_shape[:2]
+    values = instances.labels, instances.scores, instances.bboxes, instances.masks
+    return Found(sample.img_id, *values, (int(height), int(width)))
+
+
+@DATA_SAMPLERS.register_module()
+class ChosenSampler:
+    """The images ``indices`` in their order: all of a data set, until told otherwise."""
+
+    def __init__(self, dataset: Any, **_: Any) -> None:
+        self.indices: Collection[int] = range(len(dataset))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def _loader(config: Any) -> Any:
+    return Runner.build_dataloader(dict(config, sampler=dict(type="ChosenSampler")))
+
+
+def _loss(model: BaseModel) -> str:
+    return repr(classification_losses(model)[0])
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The finished parts of a file of predictions: in a folder beside it, named by all that they are made from."""
+
+    output: Path
+    metadata: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        made_from = json.dumps([self.metadata, PART, torch.__version__])
+        return self.output.parent / f".{self.output.name}.{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
+
+    def path(self, start: int) -> Path:
+        """The part whose first image is ``start``."""
+        return self.folder / f"{start}.parquet"
+
+    def writer(self, start: int) -> PredictionWriter:
+        return PredictionWriter(self.path(start), self.metadata)
+
+    def join(self, starts: range) -> None:
+        """Write the file, and remove the parts with whatever other predictions have left of theirs."""
+        with PredictionWriter(self.output, self.metadata) as writer:
+            for start in starts:
+                writer.copy(self.path(start))
+        for folder in self.output.parent.glob(f".{self.output.name}.*"):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+
+def _is_done(files: Mapping[str, _Parts], start: int) -> bool:
+    return all(parts.path(start).exists() for parts in files.values())
+
+
+def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files: Mapping[str, _Parts]) -> None:
+    """Predict the parts that begin at the images ``starts``. Masks are encoded while the next batches are detected."""
+    number = len(loader.dataset)
+    images = {start: range(start, min(start + PART, number)) for start in starts}
+    loader.sampler.indices = [index for part in images.values() for index in part]
+    category_ids = np.asarray(loader.dataset.cat_ids)
+    threshold = float(model.roi_head.test_cfg.mask_thr_binary)
+    detect = Detector(model, files)
+    batches = iter(loader)
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as writing, torch.inference_mode():
+        for start, part in images.items():
+            opened = ExitStack()
+            writers = {scoring: opened.enter_context(parts.writer(start)) for scoring, parts in files.items()}
+            for batch in islice(batches, -(-len(part) // loader.batch_size)):
+                waiting.append(writing.submit(_write, writers, detect(batch), category_ids, threshold))
+                if len(waiting) > _WAITING:
+                    waiting.popleft().result()
+            waiting.append(writing.submit(opened.close))
+        for each in waiting:
+            each.result()
+
+
+def _write(
+    writers: Mapping[str, PredictionWriter],
+    found: Mapping[str, list[Found]],
+    category_ids: np.ndarray,
+    threshold: float,
+) -> None:
+    for scoring, images in found.items():
+        for image in images:
+            boxes = image.boxes.astype(np.float64)
+            boxes[:, 2:] -= boxes[:, :2]
+            writers[scoring].write(
+                image.image_id,
+                category_ids[image.labels],
+                image.scores.astype(np.float64),
+                boxes,
+                encode(image.masks, image.boxes, *image.size, threshold),
+            )

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from pydantic import BaseModel, model_validator
 from pydantic import ConfigDict as ModelConfig
 
+import gumbel.detection.loading  # noqa: F401 - registers its data set
 from gumbel import datasets
 from gumbel.detection.compose import cell_config, infrequent
 from gumbel.detection.parts import as_list, box_heads, mask_heads, roi_extractors, train_dataset
@@ -310,6 +312,7 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
             "init": [_start_in_words(head.init_cfg) for head in boxes],
             "other_layers": ["mmdet" if len(head.init_cfg) > 1 else "PyTorch's default" for head in boxes],
             "mask_head": [_mask_head(head) for head in masks],
+            "dataset_class": _of_mmdet(dataset.type),
             "ms_mode": "value" if any(step.type == "RandomChoiceResize" for step in dataset.pipeline) else None,
             "filter": _filter(dataset),
             "epochs": epochs(config.train_cfg.max_iters),
@@ -319,6 +322,11 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
             "scoring": _scoring(experiment, config.cell.activation),
         },
     }
+
+
+def _of_mmdet(name: str) -> str:
+    """mmdet's own class of which a data set has the items: itself, or the one that it derives from."""
+    return next(each.__name__ for each in DATASETS.get(name).__mro__ if each.__module__.startswith("mmdet."))
 
 
 def _follow(value: Any, path: list[str], absent: Any) -> Any:

@@ -120,8 +120,19 @@ class PredictionWriter:
             [_bytes(mask["counts"]) for mask in masks],
         ]
         arrays = [pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)]
-        self._pending.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self._rows += len(score)
+        self._add(arrays)
+
+    def copy(self, path: Path) -> None:
+        """Add the detections of a file that a writer wrote. Raises ValueError if it is damaged."""
+        try:
+            for batch in pq.ParquetFile(path, page_checksum_verification=True).iter_batches(_ROWS):
+                self._add(batch.columns)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"expected a whole Parquet file, found {path} damaged ({error}): remove it") from error
+
+    def _add(self, columns: Sequence[pa.Array]) -> None:
+        self._pending.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._rows += len(columns[0])
         if self._rows >= _ROWS:
             self._flush()
 

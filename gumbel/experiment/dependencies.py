@@ -38,7 +38,9 @@ _NOT_OF_A_WARM_START = {"cells", "options", "snapshots", "classifier", "gol", "o
 _PACKAGE = REPOSITORY / "gumbel"
 #: What composes a configuration, and what runs in a training; with each, all that it imports from the package.
 COMPOSING = (_PACKAGE / "detection" / "compose.py",)
-TRAINING = tuple(_PACKAGE / "detection" / f"{name}.py" for name in ("train", "losses", "loop", "hooks", "options"))
+TRAINING = tuple(
+    _PACKAGE / "detection" / f"{name}.py" for name in ("train", "loading", "losses", "loop", "hooks", "options")
+)
 #: Imported by a training and no part of its result: bookkeeping, and what is in the configuration already.
 _APART_FROM_TRAINING = (_PACKAGE / "jobs", _PACKAGE / "experiment", _PACKAGE / "datasets")
 #: Packages whose own configurations ours inherit from.

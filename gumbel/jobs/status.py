@@ -24,6 +24,8 @@ class Status(BaseModel):
     iterations: int = 0
     loss: float | None = None
     eta_seconds: float | None = None
+    #: Share of the last iterations' time in which the training waited for its data.
+    waiting: float | None = None
     message: str | None = None
     host: str | None = None
     pid: int | None = None

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +26,9 @@ Record = TypeVar("Record")
 STALE_SECONDS = 180.0
 #: A prediction of LVIS may be silent for as long as the cluster lets it run.
 SILENT_SECONDS = 4 * 3600.0
+
+#: Share of its time that a training may wait for data without a word.
+WORTH_TELLING = 0.05
 
 State = Literal["running", "stalled?", "interrupted", "evaluating", "failed", "queued", "waiting", "done"]
 STATES: tuple[State, ...] = ("running", "stalled?", "interrupted", "evaluating", "failed", "queued", "waiting", "done")
@@ -66,16 +70,16 @@ class Line:
 class Step:
     """A job of a cell after its training: its name, which is its log's too, and the files that it writes.
 
-    Nobody misses them any more where ``later`` is there, which was made from them.
+    Nobody misses one any more where the file of ``later`` is there that was made from it.
     """
 
     name: str
     outputs: tuple[Path, ...]
-    later: Path | None = None
+    later: tuple[Path, ...] = ()
 
     def is_done(self, root: Path) -> bool:
-        later = self.later is not None and (root / self.later).exists()
-        return later or all((root / path).exists() for path in self.outputs)
+        made = zip_longest(self.outputs, self.later)
+        return all((root / path).exists() or (later and (root / later).exists()) for path, later in made)
 
 
 def lines(experiment: Experiment, root: Path = Path("."), now: float | None = None) -> list[Line]:
@@ -154,10 +158,14 @@ def steps(experiment: Experiment, cell: matrix.Cell) -> list[Step]:
         for at in [paths.at(percent)]
     ]
     return [
-        *(Step(f"predict_{s}_{c}", (paths.predictions(s, c),), later=paths.metrics(s, c)) for s, c in scored),
+        Step(
+            "predict",
+            tuple(paths.predictions(*pair) for pair in scored),
+            later=tuple(paths.metrics(*pair) for pair in scored),
+        ),
         *(Step(f"evaluate_{s}_{c}", matrix.evaluated(experiment, paths, s, c)) for s, c in scored),
         Step("weight_norms", (paths.weight_norms,)),
-        *(Step(f"predict_{name}", (predictions,), later=metrics) for name, predictions, metrics in snapshots),
+        *(Step(f"predict_{name}", (predictions,), later=(metrics,)) for name, predictions, metrics in snapshots),
         *(Step(f"evaluate_{name}", (metrics,)) for name, _, metrics in snapshots),
     ]
 
@@ -261,6 +269,8 @@ def _running(line: Line, said: Status, now: float) -> Line:
     detail = _place(said)
     if said.loss is not None:
         detail += f", loss {said.loss:.3f}"
+    if (said.waiting or 0.0) >= WORTH_TELLING:
+        detail += f", waits for data {said.waiting:.0%} of the time"
     state: State = "running"
     if _is_gone(said):
         state, detail = "interrupted", f"{detail}; its process is gone"

@@ -130,7 +130,7 @@ def test_the_same_features_give_the_same_layer(here, tmp_path):
 def test_the_prediction_stage_reads_the_result_as_any_checkpoint(here, tmp_path):
     files = train("mask_rcnn_r50", "gumbel", tmp_path)
     output = files.predictions("val", "matched")
-    predict(FILES.cell("mask_rcnn_r50", "gumbel", 0).config, files.checkpoint, "val", "matched", output)
+    predict(FILES.cell("mask_rcnn_r50", "gumbel", 0).config, files.checkpoint, {("val", "matched"): output})
     assert "activation=gumbel" in read_predictions(output).metadata["loss_cls"]
 
 

@@ -51,6 +51,19 @@ def test_the_history_comes_back_from_a_checkpoint_bit_for_bit(tmp_path):
     assert len(resumed) == 3
 
 
+def test_time_in_which_a_training_waited_for_its_batch_is_part_of_the_iterations(monkeypatch):
+    """Two iterations of 3 and 5 seconds, of which 2 and 1 passed before the batch was there."""
+    clock = iter([10.0, 12.0, 13.0, 14.0, 18.0])
+    monkeypatch.setattr("gumbel.detection.hooks.time.monotonic", lambda: next(clock))
+    hook = HistoryHook()
+    runner = SimpleNamespace(iter=0, optim_wrapper=SimpleNamespace(get_lr=lambda: {"lr": [0.5]}))
+    hook.before_train(runner)
+    for runner.iter in range(2):
+        hook.before_train_iter(runner, runner.iter)
+        hook.after_train_iter(runner, runner.iter, {"data_samples": []}, {"loss": torch.tensor(1.0)})
+    assert hook.table()[["seconds", "waited"]].to_numpy().tolist() == [[3, 2], [5, 1]]
+
+
 def test_snapshots_hold_the_weights_after_the_last_whole_step_of_their_share(tmp_path):
     """22 iterations are 11 steps of two accumulated loads: 1 % is the first step, 50 % the fifth, 99 % the tenth."""
     model = torch.nn.Linear(1, 1)

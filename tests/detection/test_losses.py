@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from gumbel import activations
 from gumbel.detection.compose import cell_config
-from gumbel.detection.losses import ActivationLoss, classification_losses, score_as_mmdet
+from gumbel.detection.losses import ActivationLoss, classification_losses, set_scoring
 from gumbel.detection.parts import box_heads
 from gumbel.experiment import matrix
 from gumbel.paths import CONFIGS
@@ -72,7 +72,7 @@ def test_without_custom_cls_channels_mmdet_scores_with_softmax(monkeypatch):
 def test_released_scoring_scores_a_sigmoid_head_with_softmax():
     box_head = head(dict(type="ActivationLoss", activation="sigmoid"))
     logits = torch.randn(5, 7)
-    score_as_mmdet(box_head)
+    set_scoring(box_head, "released")
     torch.testing.assert_close(scores_of(box_head, logits), logits.softmax(-1))
 
 

@@ -93,7 +93,7 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_bits(folder, tmp_pat
         disturbed = weights(folder / path)
         assert all(torch.equal(disturbed[name], tensor) for name, tensor in expected.items())
     again = pd.read_parquet(folder / files.history)
-    columns = [name for name in history if name != "seconds"]
+    columns = [name for name in history if name not in ("seconds", "waited")]
     pd.testing.assert_frame_equal(history[columns], again[columns])
     assert json.loads((folder / files.manifest).read_text())["resumed_from"] is not None
 
@@ -115,7 +115,7 @@ def test_the_record_of_a_training_is_read_from_the_run(folder):
     assert manifest["versions"]["mmdet"] == "3.3.0"
     history = pd.read_parquet(folder / files.history)
     assert history["iteration"].tolist() == list(range(1, ITERATIONS + 1))
-    assert {"loss", "loss_cls", "loss_bbox", "loss_mask", "acc", "lr", "seconds"} <= set(history.columns)
+    assert {"loss", "loss_cls", "loss_bbox", "loss_mask", "acc", "lr", "seconds", "waited"} <= set(history.columns)
     done = status.read(folder / files.status)
     assert (done.state, done.iteration) == ("done", ITERATIONS)
     assert not list((folder / files.work_dir).rglob("iter_*")), "what only serves to go on is removed"
@@ -163,11 +163,11 @@ def test_predictions_hold_the_models_own_detections(folder, monkeypatch):
     if not files.checkpoint.exists():
         run(folder, files.config)
     output = files.predictions("val", "matched")
-    predict(files.config, files.checkpoint, "val", "matched", output)
+    predict(files.config, files.checkpoint, {("val", "matched"): output})
     table = read_predictions(output)
 
     config = Config.fromfile(files.config)
-    model = build_trained(config, files.checkpoint, "matched")
+    model = build_trained(config, files.checkpoint)
     loader = Runner.build_dataloader(config.test_dataloaders["val"])
     with torch.inference_mode():
         samples = [sample for batch in loader for sample in model.test_step(batch)]

@@ -95,6 +95,12 @@ def test_a_running_training_shows_iteration_loss_eta_and_where_it_runs(folder, e
     assert (found.share, found.seconds, found.left) == (0.25, 230, pytest.approx(600))
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.31, True), (0.01, False), (None, False)])
+def test_a_running_training_says_when_it_waits_for_data_and_for_how_much_of_its_time(folder, experiment, share, told):
+    untrain(paths_of(experiment, 0), RUNNING | {"waiting": share})
+    assert ("waits for data 31% of the time" in line(experiment, 0).detail) == told
+
+
 def test_a_training_whose_heartbeat_is_old_is_doubted(folder, experiment):
     untrain(paths_of(experiment, 0), RUNNING | {"updated": NOW - 3600})
     found = line(experiment, 0)
@@ -156,12 +162,12 @@ def test_a_training_that_has_only_a_log_is_starting(folder, experiment):
     assert line(experiment, 0).state == "stalled?"
 
 
-@pytest.mark.parametrize("name", ["predict_val_matched", "evaluate_val_uniform_matched", "evaluate_val_matched"])
+@pytest.mark.parametrize("name", ["predict", "evaluate_val_uniform_matched", "evaluate_val_matched"])
 def test_a_trained_cell_names_the_jobs_at_work_and_the_reason_of_one_that_failed(folder, experiment, name):
     cell = matrix.cells(experiment)[2]
     paths = cell.paths(experiment)
     job = next(job for job in progress.steps(experiment, cell) if job.name == name)
-    kept = {path: path.read_bytes() for path in (*job.outputs, job.later) if path}
+    kept = {path: path.read_bytes() for path in (*job.outputs, *job.later) if path.exists()}
     for path in kept:
         path.unlink()
     assert (line(experiment, 2).state, " for " in line(experiment, 2).detail) == ("evaluating", False)

@@ -13,7 +13,7 @@ from gumbel.paths import REPOSITORY
 from tests.slurm.workspace import ITERATIONS, JOBS, Workspace
 
 PROFILES = REPOSITORY / "workflow" / "profiles"
-PREDICTIONS = {"predict", "predict_snapshot", "predict_head", "features", "train_head"}
+PREDICTIONS = {"predict", "predict_released", "predict_snapshot", "predict_head", "features", "train_head"}
 GPU_RULES = {"doctor", "warm_start", "train"} | PREDICTIONS
 
 

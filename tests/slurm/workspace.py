@@ -179,7 +179,7 @@ class Workspace:
             "import json, sys; from pathlib import Path\n"
             "from gumbel.detection.predict import predict; from gumbel.evaluation.lvis_ap import evaluate\n"
             "config, checkpoint, annotations, output = map(Path, sys.argv[1:])\n"
-            "predict(config, checkpoint, 'val', 'matched', output)\n"
+            "predict(config, checkpoint, {('val', 'matched'): output})\n"
             "print(json.dumps(evaluate(annotations, output)[0]))"
         )
         output = self.folder / "check.parquet"

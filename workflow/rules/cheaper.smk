@@ -121,6 +121,8 @@ use rule predict as predict_head with:
         HEAD_ONLY.log("predict_{split}_{scoring}"),
     benchmark:
         HEAD_ONLY.benchmark("predict_{split}_{scoring}")
+    wildcard_constraints:
+        activation="[^/]+",
 
 
 use rule evaluate_split as evaluate_head with:

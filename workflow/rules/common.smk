@@ -87,6 +87,11 @@ def frozen_detector(wildcards):
     return {"config": files.config, "checkpoint": files.checkpoint}
 
 
+# Activations that are scored in one way only, as trained
+SCORED_TWICE = "|".join(EXPERIMENT.released_scoring)
+SCORED_ONCE = f"(?!(?:{SCORED_TWICE})/)[^/]+" if SCORED_TWICE else "[^/]+"
+
+
 # A name is a folder's: what lies deeper, such as head_only/, has rules of its own
 wildcard_constraints:
     architecture="[^/]+",

@@ -11,18 +11,32 @@ rule predict:
     input:
         config=CELL.config,
         checkpoint=CELL.checkpoint,
-        annotations=DATA.annotations("{split}"),
+        annotations=[DATA.annotations(split) for split in EXPERIMENT.splits],
     output:
-        CELL.predictions("{split}", "{scoring}"),
+        [CELL.predictions(split, "matched") for split in EXPERIMENT.splits],
     log:
-        CELL.log("predict_{split}_{scoring}"),
+        CELL.log("predict"),
     benchmark:
-        CELL.benchmark("predict_{split}_{scoring}")
+        CELL.benchmark("predict")
+    wildcard_constraints:
+        activation=SCORED_ONCE,
     conda:
         ENVIRONMENT
+    resources:
+        launcher="python",
     shell:
-        "python -m gumbel predict {input.config} --checkpoint {input.checkpoint}"
-        " --split {wildcards.split} --scoring {wildcards.scoring} --output {output} &> {log}"
+        "{resources.launcher} -m gumbel predict {input.config} --checkpoint {input.checkpoint}"
+        " --output {output} &> {log}"
+
+
+if SCORED_TWICE:
+
+    use rule predict as predict_released with:
+        output:
+            [CELL.predictions(split, "matched") for split in EXPERIMENT.splits],
+            CELL.predictions(EXPERIMENT.splits[0], "released"),
+        wildcard_constraints:
+            activation=SCORED_TWICE,
 
 
 rule evaluate:
@@ -95,6 +109,8 @@ if EXPERIMENT.snapshots:
             CELL.log("predict_{split}_{scoring}_at_{percent}"),
         benchmark:
             CELL.benchmark("predict_{split}_{scoring}_at_{percent}")
+        wildcard_constraints:
+            activation="[^/]+",
 
     use rule evaluate_split as evaluate_snapshot with:
         input:
