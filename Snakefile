@@ -13,7 +13,6 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from gumbel import paths
-from gumbel.datasets import weights
 from gumbel.experiment import architectures, dependencies, matrix
 from gumbel.monitor import plan
 from gumbel.jobs.files import fingerprint

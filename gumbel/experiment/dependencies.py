@@ -39,7 +39,8 @@ _PACKAGE = REPOSITORY / "gumbel"
 #: What composes a configuration, and what runs in a training; with each, all that it imports from the package.
 COMPOSING = (_PACKAGE / "detection" / "compose.py",)
 TRAINING = tuple(
-    _PACKAGE / "detection" / f"{name}.py" for name in ("train", "loading", "losses", "loop", "hooks", "options")
+    _PACKAGE / "detection" / f"{name}.py"
+    for name in ("train", "loading", "losses", "loop", "hooks", "options", "precision")
 )
 #: Imported by a training and no part of its result: bookkeeping, and what is in the configuration already.
 _APART_FROM_TRAINING = (_PACKAGE / "jobs", _PACKAGE / "experiment", _PACKAGE / "datasets")

@@ -183,7 +183,10 @@ def test_a_field_that_stands_there_twice_or_without_a_released_value_is_refused(
 def test_every_named_deviation_occurs():
     """None is left over from an earlier state of the configurations."""
     found = {(each.field, each.reason) for name in EXPERIMENTS for each in compared(name)}
+    known = {experiment.dataset for experiment in EXPERIMENTS.values()}
     for deviation in recipe.deviations():
+        if deviation.datasets and not known & set(deviation.datasets):
+            continue  # on data of one's own
         assert {(field, deviation.reason) for field in deviation.fields} <= found
 
 

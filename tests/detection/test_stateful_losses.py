@@ -75,7 +75,7 @@ def test_it_starts_from_the_warm_start_and_its_detections_are_scored_by_it(folde
     layer = next(name for name in own if name.endswith("rpn_conv.weight"))
     # Of thousands of weights: two starts at random would be at right angles
     assert torch.cosine_similarity(own[layer].flatten(), warm[layer].flatten(), dim=0) > 0.5
-    predict(cell.config, cell.checkpoint, "val", "matched", cell.predictions("val", "matched"))
+    predict(cell.config, cell.checkpoint, {("val", "matched"): cell.predictions("val", "matched")})
     table = pq.read_table(cell.predictions("val", "matched"))
     scores = table["score"].to_numpy()
     assert len(scores)

@@ -25,7 +25,7 @@ if EXPERIMENT.checkpoints:
         conda:
             ENVIRONMENT
         params:
-            url=lambda wildcards: GIVEN_URLS[wildcards.name],
+            url=given_url,
         shell:
             "python -m gumbel weights {params.url:q} 2>&1 | tee {log} >&2"
 

@@ -2,6 +2,8 @@ import signal
 
 from snakemake.logging import logger
 
+from gumbel.datasets import weights
+
 if workflow.output_settings.dryrun:
     logger.addHandler(plan.PlanHandler(EXPERIMENT.name))
 
@@ -68,6 +70,11 @@ def matrix_sources():
 # Cells whose weights the experiment names are never trained, not even where these weights are missing
 GIVEN_CELLS = "|".join(EXPERIMENT.checkpoints)
 TRAINED_ARCHITECTURE = f"(?!(?:{GIVEN_CELLS})/)[^/]+" if GIVEN_CELLS else "[^/]+"
+
+
+def given_url(wildcards):
+    """Where weights trained elsewhere are downloaded from."""
+    return GIVEN_URLS[wildcards.name]
 
 
 def given_checkpoint(wildcards):

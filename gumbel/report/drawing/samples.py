@@ -115,7 +115,10 @@ def _worst(
     """Ids of ``images``, those with the smallest share of objects found first."""
 
     def key(image: Mapping[str, Any]) -> tuple[float, int, int]:
-        truth = [_Object(a["category_id"], _rle(a["segmentation"], image)) for a in objects[image["id"]]]
+        truth = [
+            _Object(a["category_id"], object_mask(a["segmentation"], image["height"], image["width"]))
+            for a in objects[image["id"]]
+        ]
         hits = [sum(_matched(_best(found, image["id"], len(truth)), truth)) for found in detected.values()]
         return sum(hits) / len(truth), -len(truth), image["id"]
 
@@ -150,7 +153,9 @@ def _sample(
     picture = cv2.imread(str(path))
     if picture is None:
         raise FileNotFoundError(f"expected a picture at {path}, found none: get the data again")
-    truth = [_Object(a["category_id"], _rle(a["segmentation"], image)) for a in annotations]
+    truth = [
+        _Object(a["category_id"], object_mask(a["segmentation"], image["height"], image["width"])) for a in annotations
+    ]
     present = dict.fromkeys(thing.category for thing in truth)
     palette = {category: _COLOURS[place % len(_COLOURS)] for place, category in enumerate(present)}
     panels = [_panel("Ground truth", "truth", picture, truth, truth, categories, palette)]
@@ -158,11 +163,6 @@ def _sample(
         found = _best(detections, image["id"], len(truth))
         panels.append(_panel(activation_name(activation), activation, picture, found, truth, categories, palette))
     return Sample(image["id"], panels, failure)
-
-
-def _rle(segmentation: Any, image: Mapping[str, Any]) -> Rle:
-    height, width = image["height"], image["width"]
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
 
 
 def _best(detected: _Detected, image_id: int, number: int) -> list[_Object]:
