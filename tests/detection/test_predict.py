@@ -91,9 +91,8 @@ def test_one_pass_for_both_scorings_finds_what_the_model_finds_under_each(archit
             assert found.score[rows].tolist() == expected.scores.tolist()
             assert found.category_id[rows].tolist() == np.asarray(loader.dataset.cat_ids)[expected.labels].tolist()
             corners = expected.bboxes.astype(np.float64)
-            np.testing.assert_array_equal(
-                found.shapes.box[rows], np.c_[corners[:, :2], corners[:, 2:] - corners[:, :2]]
-            )
+            boxes = np.c_[corners[:, :2], corners[:, 2:] - corners[:, :2]]
+            np.testing.assert_array_equal(found.shapes.box[rows], boxes)
             masks = np.asfortranarray(expected.masks.transpose(1, 2, 0).astype(np.uint8))
             assert found.masks(rows) == coco_mask.encode(masks)
         scores.append(found.score)

@@ -12,6 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from gumbel.datasets.annotations import URL_PREFIX
+from gumbel.evaluation.masks import object_mask
 from gumbel.evaluation.matches import taken
 from gumbel.evaluation.predictions import Predictions, read_predictions
 from gumbel.words import activation_name
@@ -115,10 +116,7 @@ def _worst(
     """Ids of ``images``, those with the smallest share of objects found first."""
 
     def key(image: Mapping[str, Any]) -> tuple[float, int, int]:
-        truth = [
-            _Object(a["category_id"], object_mask(a["segmentation"], image["height"], image["width"]))
-            for a in objects[image["id"]]
-        ]
+        truth = _truth(image, objects[image["id"]])
         hits = [sum(_matched(_best(found, image["id"], len(truth)), truth)) for found in detected.values()]
         return sum(hits) / len(truth), -len(truth), image["id"]
 
@@ -153,9 +151,7 @@ def _sample(
     picture = cv2.imread(str(path))
     if picture is None:
         raise FileNotFoundError(f"expected a picture at {path}, found none: get the data again")
-    truth = [
-        _Object(a["category_id"], object_mask(a["segmentation"], image["height"], image["width"])) for a in annotations
-    ]
+    truth = _truth(image, annotations)
     present = dict.fromkeys(thing.category for thing in truth)
     palette = {category: _COLOURS[place % len(_COLOURS)] for place, category in enumerate(present)}
     panels = [_panel("Ground truth", "truth", picture, truth, truth, categories, palette)]
@@ -163,6 +159,11 @@ def _sample(
         found = _best(detections, image["id"], len(truth))
         panels.append(_panel(activation_name(activation), activation, picture, found, truth, categories, palette))
     return Sample(image["id"], panels, failure)
+
+
+def _truth(image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]) -> list[_Object]:
+    size = image["height"], image["width"]
+    return [_Object(each["category_id"], object_mask(each["segmentation"], *size)) for each in annotations]
 
 
 def _best(detected: _Detected, image_id: int, number: int) -> list[_Object]:
