@@ -220,13 +220,12 @@ class _Parts:
         return PredictionWriter(self.path(start), self.metadata)
 
     def join(self, starts: range) -> None:
-        """Write the file, and remove the parts with whatever other predictions have left of theirs."""
+        """Write the file, and remove the parts with whatever killed and other predictions have left."""
         with PredictionWriter(self.output, self.metadata) as writer:
             for start in starts:
                 writer.copy(self.path(start))
-        for folder in self.output.parent.glob(f".{self.output.name}.*"):
-            if folder.is_dir():
-                shutil.rmtree(folder)
+        for left in self.output.parent.glob(f".{self.output.name}.*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _is_done(files: Mapping[str, _Parts], start: int) -> bool:
