@@ -65,6 +65,10 @@ rule doctor:
 
 if EXPERIMENT.warm_start:
 
+    # Not taken over from the rule that it is made from
+    localrules:
+        warm_start_config,
+
     use rule config as warm_start_config with:
         output:
             WARM_START.config,
