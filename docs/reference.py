@@ -49,7 +49,8 @@ recipe: 2x
 architectures: [mask_rcnn_r101]
 ```
 
-`recipe` implies `schedule` and `oversample`. With `reproduction: true` an experiment cannot say otherwise, else it may.
+`recipe` implies `schedule` and `oversample`. With `reproduction: true` an experiment cannot say otherwise, and its
+`dataset` is that of the released recipes; else both are free.
 
 An unknown key, a missing one, an architecture, activation, data set or schedule that does not exist, and a `batch` that
 the GPUs cannot make are refused before anything runs. [The recipe](recipe.md) says

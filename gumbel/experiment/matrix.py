@@ -12,7 +12,7 @@ from gumbel import activations, datasets
 from gumbel.datasets import DataSet
 from gumbel.datasets.backbones import Backbone
 from gumbel.experiment import architectures, inheritance
-from gumbel.experiment.recipes import recipes
+from gumbel.experiment.recipes import recipes, released_dataset
 from gumbel.experiment.schema import Experiment, Source
 from gumbel.paths import CONFIGS, CellPaths, ExperimentPaths
 
@@ -169,7 +169,14 @@ def _problems(experiment: Experiment) -> Iterator[str]:
 
 def _not_of_the_recipe(experiment: Experiment) -> Iterator[str]:
     """Keys of a reproduction that say something else than its recipe."""
-    if experiment.reproduction and (recipe := recipes().get(experiment.recipe)):
+    if not experiment.reproduction:
+        return
+    if experiment.dataset != released_dataset():
+        yield (
+            f"dataset: expected {released_dataset()} in a reproduction, as the released recipes have it, found "
+            f"{experiment.dataset}; set `reproduction: false`: the paper's numbers mean nothing on other data"
+        )
+    if recipe := recipes().get(experiment.recipe):
         for key in ("schedule", "oversample"):
             implied, found = getattr(recipe, key), getattr(experiment, key)
             if found != implied:

@@ -1,6 +1,7 @@
 """The released code's recipes, and what each implies for an experiment: ``recipes`` of configs/paper/recipe.yaml."""
 
 from functools import cache
+from typing import Any
 
 import yaml
 from pydantic import Field
@@ -22,5 +23,14 @@ class Recipe(Section):
 @cache
 def recipes() -> dict[str, Recipe]:
     """Every recipe by its name."""
-    record = yaml.safe_load((CONFIGS / "paper" / "recipe.yaml").read_text())["recipes"]
-    return {name: Recipe.model_validate(entry) for name, entry in record.items()}
+    return {name: Recipe.model_validate(entry) for name, entry in _record()["recipes"].items()}
+
+
+def released_dataset() -> str:
+    """The data set of every recipe."""
+    return next(field["released"] for field in _record()["fields"] if field["name"] == "dataset")
+
+
+@cache
+def _record() -> Any:
+    return yaml.safe_load((CONFIGS / "paper" / "recipe.yaml").read_text())

@@ -117,6 +117,19 @@ def test_a_reproduction_cannot_disagree_with_its_recipe_and_others_may(change):
     assert getattr(matrix.parse(own(recipe="1x_rfs", reproduction=False, **change)), key) == value
 
 
+@pytest.mark.parametrize("dataset", ["mini", "coco"])
+def test_a_reproduction_on_other_data_than_the_released_recipes_is_refused_and_others_may_be(folder, dataset):
+    data = {split: {"annotations": f"{split}.json", "images": "."} for split in ("train", "val")}
+    for split in data:
+        Path(f"{split}.json").write_text('{"categories": [{"id": 0, "name": "a"}], "images": [], "annotations": []}')
+    record = own(dataset=dataset, data_root=".", data={"splits": data} if dataset == "coco" else {})
+    with pytest.raises(
+        ValueError, match=f"dataset: expected lvis_v1 in a reproduction, .*found {dataset}; set `reproduction: false`"
+    ):
+        matrix.parse(record)
+    assert matrix.parse(record | {"reproduction": False}).dataset == dataset
+
+
 def test_an_unknown_recipe_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"recipe: expected one of 1x, .*gol; found '3x'"):
         matrix.parse(own(recipe="3x"))
