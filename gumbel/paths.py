@@ -6,6 +6,7 @@ Nothing else in the project spells out a path. :data:`OUTPUTS` describes each fi
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 #: The checkout: ``configs/`` and ``workflow/`` lie beside the package.
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -84,69 +85,36 @@ def job_manifest(output: Path) -> Path:
     return output.parent / "manifests" / f"{output.name}.json"
 
 
+class File:
+    """A path that has one place below the ``root`` of the object that it is an attribute of."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __get__(self, owner: Any, kind: object = None) -> Path:
+        return Path(owner.root, self.place)
+
+
 @dataclass(frozen=True)
 class DataPaths:
     """Files of a dataset, as the stages read them."""
 
     root: Path
 
+    images = File("images")
+    attribution = File("ATTRIBUTION.md")
+    checksums = File("checksums.json")
+    verified = File("verified.json")
+
     def annotations(self, split: str) -> Path:
         return self.root / f"{split}.json"
 
-    @property
-    def images(self) -> Path:
-        return self.root / "images"
-
-    @property
-    def attribution(self) -> Path:
-        return self.root / "ATTRIBUTION.md"
-
-    @property
-    def checksums(self) -> Path:
-        return self.root / "checksums.json"
-
-    @property
-    def verified(self) -> Path:
-        return self.root / "verified.json"
-
 
 @dataclass(frozen=True)
-class TrainingPaths:
-    """Files of one training: a cell, or the warm start of an architecture."""
+class JobPaths:
+    """A folder of results, with what its jobs printed and took."""
 
     root: Path
-
-    @property
-    def config(self) -> Path:
-        return self.root / "config.py"
-
-    @property
-    def work_dir(self) -> Path:
-        return self.root / "work_dir"
-
-    @property
-    def lock(self) -> Path:
-        return self.work_dir / "lock"
-
-    @property
-    def status(self) -> Path:
-        return self.root / "status.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.root / "train" / "checkpoint.pth"
-
-    @property
-    def curves(self) -> Path:
-        return self.root / "train" / "curves"
-
-    @property
-    def history(self) -> Path:
-        return self.root / "train" / "history.parquet"
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "train" / "manifest.json"
 
     def log(self, stage: str) -> Path:
         return self.root / "logs" / f"{stage}.log"
@@ -155,9 +123,23 @@ class TrainingPaths:
         return self.root / "benchmarks" / f"{stage}.tsv"
 
 
-@dataclass(frozen=True)
+class TrainingPaths(JobPaths):
+    """Files of one training: a cell, or the warm start of an architecture."""
+
+    config = File("config.py")
+    work_dir = File("work_dir")
+    lock = File("work_dir/lock")
+    status = File("status.json")
+    checkpoint = File("train/checkpoint.pth")
+    curves = File("train/curves")
+    history = File("train/history.parquet")
+    manifest = File("train/manifest.json")
+
+
 class CellPaths(TrainingPaths):
     """Files of a cell: those of its training, and what is derived from it."""
+
+    weight_norms = File("weight_norms.parquet")
 
     def predictions(self, split: str, scoring: str) -> Path:
         return self.root / "predictions" / split / f"{scoring}.parquet"
@@ -178,72 +160,38 @@ class CellPaths(TrainingPaths):
         """Files of the cell as it was after ``percent`` of its training."""
         return CellPaths(self.root / "over_training" / str(percent))
 
-    @property
-    def weight_norms(self) -> Path:
-        return self.root / "weight_norms.parquet"
 
+class ExperimentPaths(JobPaths):
+    """Files of the experiment called ``name``."""
 
-@dataclass(frozen=True)
-class ExperimentPaths:
-    """Files of an experiment."""
+    experiment = File("experiment.yaml")
+    recipe = File("recipe.json")
+    doctor = File("doctor.json")
+    trial = File("trial.json")
+    summary = File("summary.parquet")
+    object_distribution = File("object_distribution.npz")
+    head_only_order = File("head_only/order.csv")
 
-    name: str
-
-    @property
-    def root(self) -> Path:
-        return Path("results") / self.name
-
-    @property
-    def experiment(self) -> Path:
-        return self.root / "experiment.yaml"
-
-    @property
-    def recipe(self) -> Path:
-        return self.root / "recipe.json"
-
-    @property
-    def doctor(self) -> Path:
-        return self.root / "doctor.json"
-
-    @property
-    def trial(self) -> Path:
-        return self.root / "trial.json"
-
-    @property
-    def summary(self) -> Path:
-        return self.root / "summary.parquet"
-
-    @property
-    def object_distribution(self) -> Path:
-        return self.root / "object_distribution.npz"
+    def __init__(self, name: str) -> None:
+        super().__init__(Path("results") / name)
 
     @property
     def report(self) -> Path:
-        return REPORT.parent / self.name / REPORT.name
+        return REPORT.parent / self.root.name / REPORT.name
 
     @property
     def exports(self) -> Path:
-        return REPORT.parent / self.name / "exports"
+        return self.report.with_name("exports")
 
     @property
     def progress(self) -> Path:
-        return REPORT.parent / self.name / "progress.html"
-
-    def log(self, stage: str) -> Path:
-        return self.root / "logs" / f"{stage}.log"
-
-    def benchmark(self, stage: str) -> Path:
-        return self.root / "benchmarks" / f"{stage}.tsv"
+        return self.report.with_name("progress.html")
 
     def warm_start(self, architecture: str) -> TrainingPaths:
         return TrainingPaths(self.root / "warm_start" / architecture)
 
     def head_only_features(self, architecture: str, seed: int | str) -> Path:
         return self.root / "head_only" / architecture / f"seed{seed}.features.parquet"
-
-    @property
-    def head_only_order(self) -> Path:
-        return self.root / "head_only" / "order.csv"
 
     def head_only(self, architecture: str, activation: str, seed: int | str) -> CellPaths:
         """What a cell has, of the frozen detector whose classification layer alone was trained."""

@@ -18,7 +18,7 @@ FOLDERS = ("cell", "head_only", "warm_start", "at")
 def named_by(folder: object) -> Iterator[str]:
     """Every path of a class, with ``{parameter}`` for what its methods ask."""
     for name, member in inspect.getmembers(type(folder)):
-        if isinstance(member, property) and name != "root":
+        if isinstance(member, property | paths.File):
             yield str(getattr(folder, name))
         elif inspect.isfunction(member) and not name.startswith("_") and name not in FOLDERS:
             yield str(
