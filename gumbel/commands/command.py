@@ -25,10 +25,8 @@ class Argument:
     def __init__(
         self, *flags: str, read: Callable[[Any], Any] | None = None, writes: bool = False, **settings: Any
     ) -> None:
-        self.flags = flags
-        self.read = read
-        self.writes = writes
-        self.settings = settings
+        self.flags, self.settings = flags, settings
+        self.read, self.writes = read, writes
 
     @property
     def name(self) -> str:
@@ -100,7 +98,7 @@ def _experiment(source: Path | str) -> Experiment:
 
 
 def _data_of(source: Path | str) -> Source:
-    keys = set() if isinstance(source, Path) else set(matrix.read(source, "the text of --experiment"))
-    if keys and keys <= set(Source.model_fields):
-        return Source(**matrix.read(str(source), "the text of --experiment"))
+    record = {} if isinstance(source, Path) else matrix.read(source, "the text of --experiment")
+    if record and set(record) <= set(Source.model_fields):
+        return Source(**record)
     return matrix.source(_experiment(source))

@@ -15,10 +15,7 @@ IOU_TYPES = ["segm", "bbox", "boundary"]
     Argument("--iou-type", nargs="+", choices=IOU_TYPES, default=["segm", "bbox"]),
     file_to_read("--images", help="score these images alone: JSON ids, or LVIS minival's annotations"),
     Argument(
-        "--protocol",
-        choices=["lvis", "fixed"],
-        default="lvis",
-        help="fixed: 10,000 detections a category (AP-fixed)",
+        "--protocol", choices=["lvis", "fixed"], default="lvis", help="fixed: 10,000 detections a category (AP-fixed)"
     ),
     file_to_write("--per-category", help="also write the AP of each category (Parquet)"),
     Argument("--backend", choices=["compiled", "official"], default="compiled"),

@@ -7,11 +7,13 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from statistics import fmean
+from typing import Any, Literal, TypeVar, get_args
 
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
@@ -31,7 +33,7 @@ SILENT_SECONDS = 4 * 3600.0
 WORTH_TELLING = 0.05
 
 State = Literal["running", "stalled?", "interrupted", "evaluating", "failed", "queued", "waiting", "done"]
-STATES: tuple[State, ...] = ("running", "stalled?", "interrupted", "evaluating", "failed", "queued", "waiting", "done")
+STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Step:
         return all((root / path).exists() or (later and (root / later).exists()) for path, later in made)
 
 
-def lines(experiment: Experiment, root: Path = Path("."), now: float | None = None) -> list[Line]:
+def lines(experiment: Experiment, now: float | None = None) -> list[Line]:
     """One line a warm start and a cell, in the order of the matrix; ``now`` is in seconds since 1970.
 
     A damaged or missing file never raises: its training is told by what else is there.
@@ -90,30 +92,26 @@ def lines(experiment: Experiment, root: Path = Path("."), now: float | None = No
     now = time.time() if now is None else now
     paths = ExperimentPaths(experiment.name)
     found = []
-    for architecture in experiment.architectures if experiment.warm_start else []:
-        found.append(_warm_start(paths.warm_start(architecture), architecture, experiment, root, now))
-    found += [_cell(cell, experiment, root, now) for cell in matrix.cells(experiment)]
+    if experiment.warm_start:
+        needs = [matrix.data(experiment).annotations(experiment.warm_start.split)]
+        for architecture in experiment.architectures:
+            line = Line(architecture, None, None, "waiting")
+            found.append(_training(line, paths.warm_start(architecture), needs, now))
+    found += [_cell(cell, experiment, now) for cell in matrix.cells(experiment)]
     return _with_totals(found)
 
 
-def shared_failures(experiment: Experiment, root: Path = Path(".")) -> list[tuple[str, Failure]]:
-    """Jobs of the experiment itself (data, configurations, summary, page) whose last attempt failed."""
-    folder = ExperimentPaths(experiment.name).log("").parent
-    found = ((path.stem, failure(folder / path.name, root)) for path in sorted((root / folder).glob("*.log")))
-    return [(name, failed) for name, failed in found if failed]
-
-
-def counts(found: list[Line]) -> Iterator[tuple[State, int]]:
+def counts(found: list[Line]) -> dict[State, int]:
     """How many cells are in each state that occurs."""
-    for state in STATES:
-        if number := sum(line.state == state for line in found if line.activation is not None):
-            yield state, number
+    numbers = {state: sum(line.state == state and line.activation is not None for line in found) for state in STATES}
+    return {state: number for state, number in numbers.items() if number}
 
 
 def headline(experiment: Experiment, found: list[Line]) -> str:
     """How many cells are in which state."""
-    number = sum(line.activation is not None for line in found)
-    return f"{experiment.name}, {number} cells: " + ", ".join(f"{count} {state}" for state, count in counts(found))
+    numbers = counts(found)
+    states = ", ".join(f"{number} {state}" for state, number in numbers.items())
+    return f"{experiment.name}, {sum(numbers.values())} cells: {states}"
 
 
 def hours(found: list[Line]) -> str:
@@ -126,18 +124,19 @@ def hours(found: list[Line]) -> str:
 
 
 def failures(experiment: Experiment, found: list[Line]) -> list[tuple[str, Failure]]:
-    """What failed, by name: trainings and what follows them, then the jobs of the experiment itself."""
-    failed = [(_name(line), line.failure) for line in found if line.failure]
-    return failed + shared_failures(experiment)
+    """What failed last, by name: trainings and what follows them, then the experiment's own jobs, such as its page."""
+    logs = sorted(ExperimentPaths(experiment.name).log("").parent.glob("*.log"))
+    named = [*((_name(line), line.failure) for line in found), *((log.stem, failure(log)) for log in logs)]
+    return [(name, failed) for name, failed in named if failed]
 
 
 def quoted(failed: list[tuple[str, Failure]]) -> str:
     """Each failure with the path and the last lines of its log; empty where nothing failed."""
-    texts = []
-    for name, why in failed:
-        log = (f"  | {line}" for line in last_lines(why.log))
-        texts.append("\n".join([f"failed: {name}: {why.reason}", f"  {why.log}", *log]))
-    return "\n".join(texts)
+    return "\n".join(
+        text
+        for name, why in failed
+        for text in (f"failed: {name}: {why.reason}", f"  {why.log}", *(f"  | {line}" for line in last_lines(why.log)))
+    )
 
 
 def last_words(experiment: Experiment) -> str:
@@ -158,14 +157,10 @@ def steps(experiment: Experiment, cell: matrix.Cell) -> list[Step]:
         for at in [paths.at(percent)]
     ]
     return [
-        Step(
-            "predict",
-            tuple(paths.predictions(*pair) for pair in scored),
-            later=tuple(paths.metrics(*pair) for pair in scored),
-        ),
+        Step("predict", *zip(*((paths.predictions(*pair), paths.metrics(*pair)) for pair in scored), strict=True)),
         *(Step(f"evaluate_{s}_{c}", matrix.evaluated(experiment, paths, s, c)) for s, c in scored),
         Step("weight_norms", (paths.weight_norms,)),
-        *(Step(f"predict_{name}", (predictions,), later=(metrics,)) for name, predictions, metrics in snapshots),
+        *(Step(f"predict_{name}", (predictions,), (metrics,)) for name, predictions, metrics in snapshots),
         *(Step(f"evaluate_{name}", (metrics,)) for name, _, metrics in snapshots),
     ]
 
@@ -210,29 +205,22 @@ def one_line(text: str, limit: int = 400) -> str:
     return joined if len(joined) <= limit else joined[: limit - 1] + "…"
 
 
-def _warm_start(paths: TrainingPaths, architecture: str, experiment: Experiment, root: Path, now: float) -> Line:
-    line = Line(architecture, None, None, "waiting")
-    assert experiment.warm_start is not None
-    needs = [matrix.data(experiment).annotations(experiment.warm_start.split)]
-    return _training(line, paths, needs, root, now) or _trained(line, paths, root)
-
-
-def _cell(cell: matrix.Cell, experiment: Experiment, root: Path, now: float) -> Line:
+def _cell(cell: matrix.Cell, experiment: Experiment, now: float) -> Line:
     line = Line(cell.architecture, cell.activation, cell.seed, "waiting")
     paths = cell.paths(experiment)
     needs = [matrix.data(experiment).annotations("train")]
     if experiment.warm_start:
         needs.append(ExperimentPaths(experiment.name).warm_start(cell.architecture).checkpoint)
-    if unfinished := _training(line, paths, needs, root, now):
-        return unfinished
-    line = _trained(line, paths, root)
+    line = _training(line, paths, needs, now)
+    if line.state != "done":
+        return line
     todo = steps(experiment, cell)
-    missing = [job for job in todo if not job.is_done(root)]
+    missing = [job for job in todo if not job.is_done(Path())]
     if not missing:
-        return replace(line, detail=_precision(paths, experiment, root))
-    if failed := cell_failure(cell, experiment, root):
+        return replace(line, detail=_precision(paths, experiment))
+    if failed := cell_failure(cell, experiment):
         return replace(line, state="failed", detail=failed.reason, failure=failed)
-    heard = {job.name: _modified(root / paths.log(job.name)) for job in missing}
+    heard = {job.name: _modified(paths.log(job.name)) for job in missing}
     started = [name.replace("_", " ") for name, at in heard.items() if at]
     detail = f"trained; {len(todo) - len(missing)} of {len(todo)} jobs after it done"
     if not started:
@@ -242,21 +230,24 @@ def _cell(cell: matrix.Cell, experiment: Experiment, root: Path, now: float) -> 
     return replace(line, state=state, detail=f"{detail}; {', '.join(started)} for {duration(max(0.0, silent))}")
 
 
-def _training(line: Line, paths: TrainingPaths, needs: list[Path], root: Path, now: float) -> Line | None:
-    """The line of a training that is not done; None where it is."""
-    said = _tolerant(status.read, root / paths.status)
-    if failed := _training_failure(paths, root):
+def _training(line: Line, paths: TrainingPaths, needs: list[Path], now: float) -> Line:
+    """``line`` with what its training is at; it starts when ``needs`` are there."""
+    said = _tolerant(status.read, paths.status)
+    if failed := _training_failure(paths):
         return _measured(replace(line, state="failed", detail=failed.reason, failure=failed), said)
     if said and said.state == "running":
         return _running(line, said, now)
     if said and said.state == "interrupted":
         detail = one_line(f"goes on from {_place(said)}; {said.message or ''}".rstrip("; "))
         return _measured(replace(line, state="interrupted", detail=detail), said)
-    if _is_trained(paths, root):
-        return None
-    if missing := [need for need in (paths.config, *needs) if not (root / need).exists()]:
+    if _is_trained(paths):
+        record = _tolerant(manifest.read, paths.manifest) or {}
+        seconds = _number(record.get("seconds")) * max(1.0, _number(record.get("world_size")))
+        gpu = str(record.get("device", "")).startswith("cuda")
+        return replace(line, state="done", share=1.0, seconds=seconds, total=seconds, gpu=gpu)
+    if missing := [need for need in (paths.config, *needs) if not need.exists()]:
         return replace(line, detail=f"waits for {missing[0]}")
-    started = _modified(root / paths.log("train"))
+    started = _modified(paths.log("train"))
     if said is None and started:
         quiet = now - started
         begun: State = "running" if quiet < STALE_SECONDS else "stalled?"
@@ -295,28 +286,20 @@ def _measured(line: Line, said: Status | None) -> Line:
     return replace(line, share=said.iteration / said.iterations, total=total)
 
 
-def _trained(line: Line, paths: TrainingPaths, root: Path) -> Line:
-    record = _tolerant(manifest.read, root / paths.manifest) or {}
-    seconds = _number(record.get("seconds")) * max(1.0, _number(record.get("world_size")))
-    gpu = str(record.get("device", "")).startswith("cuda")
-    return replace(line, state="done", share=1.0, seconds=seconds, total=seconds, gpu=gpu)
-
-
 def _with_totals(found: list[Line]) -> list[Line]:
     """Let what has not run expect the mean of its architecture's other trainings of the same kind."""
-    known: dict[tuple[str, bool], list[float]] = {}
+    known: dict[tuple[str, bool], list[float]] = defaultdict(list)
     for line in found:
         if line.total is not None:
-            known.setdefault((line.architecture, line.activation is None), []).append(line.total)
+            known[line.architecture, line.activation is None].append(line.total)
+    means = {kind: fmean(totals) for kind, totals in known.items()}
     return [
-        replace(line, total=sum(totals) / len(totals))
-        if line.total is None and (totals := known.get((line.architecture, line.activation is None)))
-        else line
+        line if line.total is not None else replace(line, total=means.get((line.architecture, line.activation is None)))
         for line in found
     ]
 
 
-def _training_failure(paths: TrainingPaths, root: Path) -> Failure | None:
+def _training_failure(paths: TrainingPaths, root: Path = Path()) -> Failure | None:
     said = _tolerant(status.read, root / paths.status)
     if said and said.state == "failed":
         return Failure(one_line(said.message or "training failed"), paths.log("train"))
@@ -325,13 +308,13 @@ def _training_failure(paths: TrainingPaths, root: Path) -> Failure | None:
     return failure(paths.log("train" if (root / paths.config).exists() else "config"), root)
 
 
-def _is_trained(paths: TrainingPaths, root: Path) -> bool:
+def _is_trained(paths: TrainingPaths, root: Path = Path()) -> bool:
     return (root / paths.manifest).exists() and (root / paths.history).exists()
 
 
-def _precision(paths: CellPaths, experiment: Experiment, root: Path) -> str:
+def _precision(paths: CellPaths, experiment: Experiment) -> str:
     """Mask AP on the first split, as the cell was trained."""
-    metrics = _tolerant(manifest.read, root / paths.metrics(experiment.splits[0], "matched")) or {}
+    metrics = _tolerant(manifest.read, paths.metrics(experiment.splits[0], "matched")) or {}
     figures = metrics.get("segm")
     known = {name: figures.get(name) for name in ("AP", "APr")} if isinstance(figures, dict) else {}
     return ", ".join(

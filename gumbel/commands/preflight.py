@@ -1,10 +1,29 @@
-"""What a machine's GPU makes of an experiment's models."""
+"""What can be known before GPU hours are spent."""
 
 from pathlib import Path
 
 from gumbel.commands.command import Argument, command, experiment, file_to_write
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import ExperimentPaths
+
+
+@command(
+    experiment(),
+    Argument(
+        "--skip",
+        nargs="*",
+        action="extend",
+        choices=["gpu", "data"],
+        default=[],
+        help="gpu: this machine has none; data: it is not there yet",
+    ),
+    file_to_write(help="also keep what was found (JSON)"),
+)
+def doctor(experiment: Experiment, skip: list[str], output: Path | None) -> None:
+    """Check everything that can be known before GPU hours are spent."""
+    from gumbel.preflight.doctor import doctor
+
+    doctor(experiment, output, skip)
 
 
 @command(
@@ -22,12 +41,7 @@ from gumbel.paths import ExperimentPaths
     file_to_write(help="default: results/EXPERIMENT/trial.json, which the doctor reads"),
 )
 def trial(
-    experiment: Experiment,
-    only: list[str],
-    batches: list[int],
-    seconds: float,
-    device: str | None,
-    output: Path | None,
+    experiment: Experiment, only: list[str], batches: list[int], seconds: float, device: str | None, output: Path | None
 ) -> None:
     """Measure step, memory and prediction of every architecture in every precision on this machine."""
     from gumbel.preflight.trial import trial
