@@ -1,6 +1,7 @@
 """What a Python file says of itself, read without running it: a workflow asks it hundreds of times."""
 
 import ast
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,9 @@ def keywords(file: Path, variable: str) -> dict[str, Any]:
     for node in ast.parse(file.read_text()).body:
         call = node.value if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable else None
         if isinstance(call, ast.Call):
-            return {str(each.arg): value for each in call.keywords for value in _literal(each.value)}
+            found: dict[str, Any] = {}
+            for each in call.keywords:
+                with suppress(ValueError):  # no literal
+                    found[str(each.arg)] = ast.literal_eval(each.value)
+            return found
     raise ValueError(f"expected `{variable} = ...(...)` in {file}, found none; add it")
-
-
-def _literal(node: ast.expr) -> list[Any]:
-    """The value of a literal; nothing of what is none."""
-    try:
-        return [ast.literal_eval(node)]
-    except ValueError:
-        return []

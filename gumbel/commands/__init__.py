@@ -54,9 +54,10 @@ def _run(command: Command, given: Mapping[str, Any]) -> None:
     """Run a subcommand, then say beside its ``output`` from which files, when and where it was made."""
     output: Path | list[Path] | None = given.get("output")
     record = manifest.Record() if output else None
-    command.run(**command.values(given))
+    command.run(**{each.name: each.read(given[each.name]) for each in command.arguments})
     if output and record:
-        inputs = manifest.sha256s(command.inputs(given))
+        read = (given[each.name] for each in command.arguments if not each.writes)
+        inputs = manifest.sha256s(path for path in read if isinstance(path, Path) and path.is_file())
         for path in output if isinstance(output, list) else [output]:
             record.write(job_manifest(path), inputs=inputs)
 

@@ -1,12 +1,12 @@
 """What a subcommand is: a function, and the arguments that it is called with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gumbel.experiment import inheritance, matrix
-from gumbel.experiment.schema import Experiment, Source
+from gumbel.experiment.schema import Source
 
 #: Every subcommand of the modules that are imported, by name.
 COMMANDS: dict[str, "Command"] = {}
@@ -17,13 +17,13 @@ class Argument:
 
     Args:
         flags: its name, or option strings.
-        read: makes of the given value what the function is called with; what it raises is a mistake of the user's.
+        read: makes of the given value what the function is called with; its errors are mistakes of the user's.
         writes: it names a file to write.
         settings: further settings of argparse.
     """
 
     def __init__(
-        self, *flags: str, read: Callable[[Any], Any] | None = None, writes: bool = False, **settings: Any
+        self, *flags: str, read: Callable[[Any], Any] = lambda given: given, writes: bool = False, **settings: Any
     ) -> None:
         self.flags, self.settings = flags, settings
         self.read, self.writes = read, writes
@@ -45,15 +45,6 @@ class Command:
     def summary(self) -> str:
         return str(self.run.__doc__).partition("\n")[0]
 
-    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What the function is called with."""
-        return {each.name: each.read(given[each.name]) if each.read else given[each.name] for each in self.arguments}
-
-    def inputs(self, given: Mapping[str, Any]) -> list[Path]:
-        """Every file that the subcommand was given to read."""
-        values = [given[each.name] for each in self.arguments if not each.writes]
-        return [value for value in values if isinstance(value, Path) and value.is_file()]
-
 
 def command(*arguments: Argument) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function the subcommand of its name, called with a value for each of ``arguments``."""
@@ -74,11 +65,11 @@ def file_to_write(flag: str = "--output", **settings: Any) -> Argument:
 
 
 def experiment(default: str | None = None) -> Argument:
-    """``--experiment``; the function is given the :class:`Experiment`, checked."""
+    """``--experiment``; the function is given the checked ``Experiment``."""
     words = "a file (YAML), a name in configs/experiments, or the experiment itself in braces (YAML or JSON)"
     words += f"; {default} if not given" if default else ""
     return Argument(
-        "--experiment", type=_given, read=_experiment, required=default is None, default=default, help=words
+        "--experiment", type=_given, read=matrix.load, required=default is None, default=default, help=words
     )
 
 
@@ -93,12 +84,8 @@ def _given(text: str) -> Path | str:
     return text if text.startswith("{") else inheritance.find(text)
 
 
-def _experiment(source: Path | str) -> Experiment:
-    return matrix.load(source) if isinstance(source, Path) else matrix.loads(source, "the text of --experiment")
-
-
-def _data_of(source: Path | str) -> Source:
-    record = {} if isinstance(source, Path) else matrix.read(source, "the text of --experiment")
+def _data_of(given: Path | str) -> Source:
+    record = matrix.read(given) if isinstance(given, str) else {}
     if record and set(record) <= set(Source.model_fields):
         return Source(**record)
-    return matrix.source(_experiment(source))
+    return matrix.source(matrix.load(given))

@@ -10,7 +10,7 @@ import ast
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ TRAINING = tuple(
 )
 #: Imported by a training and no part of its result: bookkeeping, and what is in the configuration already.
 _APART_FROM_TRAINING = (_PACKAGE / "jobs", _PACKAGE / "experiment", _PACKAGE / "datasets")
+#: What may have a docstring.
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 #: Packages whose own configurations ours inherit from.
 _PACKAGES = ("mmdet", "mmengine")
 
@@ -94,12 +96,8 @@ def sources(dataset: str, architecture: str, activation: str | None, schedule: s
     Args:
         dataset, architecture, activation, schedule: names; activation is None for a warm start.
     """
-    configs = [
-        CONFIGS / "models" / f"{architecture}.py",
-        CONFIGS / "datasets" / f"{dataset}.py",
-        CONFIGS / "schedules" / f"{schedule}.py",
-    ]
-    files = {file for config in configs for file in _based_on(config)}
+    configs = {"models": architecture, "datasets": dataset, "schedules": schedule}
+    files = {file for folder, name in configs.items() for file in _based_on(CONFIGS / folder / f"{name}.py")}
     files |= {backbones.FILE, *datasets.get(dataset).facts}
     data_set = _PACKAGE / "datasets" / dataset / "__init__.py"
     files |= {*_imported((*COMPOSING, data_set, *_activation(activation)), (_PACKAGE / "jobs",))}
@@ -139,9 +137,7 @@ def _digest(file: Path) -> str:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
-            node
-        ):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node):
             node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
@@ -174,21 +170,12 @@ def _imported(roots: tuple[Path, ...], without: tuple[Path, ...]) -> list[Path]:
 
 @cache
 def _imports(module: Path) -> list[Path]:
-    """Files of the package that ``module`` names in its import statements."""
-    return [path for name in _imported_names(module) for path in _files(name)]
-
-
-def _imported_names(module: Path) -> Iterator[str]:
-    """What a module imports when it is imported itself: what a function imports late, such as a download, is apart."""
+    """Files of the package that a module imports when it is imported itself: what a function imports late is apart."""
+    names = []
     for node in ast.parse(module.read_text()).body:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
-
-
-def _files(name: str) -> list[Path]:
-    if not name.startswith("gumbel."):
-        return []
-    path = REPOSITORY.joinpath(*name.split("."))
-    return [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()]
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    places = [REPOSITORY.joinpath(*name.split(".")) for name in names if name.startswith("gumbel.")]
+    return [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()]

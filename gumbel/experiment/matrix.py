@@ -34,12 +34,7 @@ class Cell:
 
 def cells(experiment: Experiment) -> list[Cell]:
     """Every cell, architectures first, in the order of the configuration."""
-    return [
-        Cell(architecture, activation, seed)
-        for architecture in experiment.architectures
-        for activation in experiment.activations
-        for seed in experiment.seeds
-    ]
+    return [Cell(*names) for names in product(experiment.architectures, experiment.activations, experiment.seeds)]
 
 
 def cell(experiment: Experiment, architecture: str, activation: str, seed: int | str) -> Cell:
@@ -48,13 +43,13 @@ def cell(experiment: Experiment, architecture: str, activation: str, seed: int |
     Raises:
         ValueError: the experiment has no such cell.
     """
-    known_seed = str(seed) in map(str, experiment.seeds)
-    if architecture in experiment.architectures and activation in experiment.activations and known_seed:
-        return Cell(architecture, activation, int(seed))
-    listed = "\n  ".join(map(str, cells(experiment)))
+    wanted, known = f"{architecture}/{activation}/seed{seed}", {str(each): each for each in cells(experiment)}
+    if wanted in known:
+        return known[wanted]
+    listed = "\n  ".join(known)
     raise ValueError(
         f"expected a cell of experiment {experiment.name}:\n  {listed}\n"
-        f"found {architecture}/{activation}/seed{seed}; correct the path, or add the cell to the experiment"
+        f"found {wanted}; correct the path, or add the cell to the experiment"
     )
 
 
@@ -87,10 +82,7 @@ def scored_with(activation: str, scoring: str) -> str:
 def scored(experiment: Experiment, activation: str) -> list[tuple[str, str]]:
     """Pairs of split and scoring that a cell is evaluated on: the first split, which decides, under every scoring."""
     first, *others = experiment.splits
-    return [
-        *((first, scoring) for scoring in scorings(experiment, activation)),
-        *((name, "matched") for name in others),
-    ]
+    return [*((first, each) for each in scorings(experiment, activation)), *((name, "matched") for name in others)]
 
 
 def snapshots(experiment: Experiment, cell: Cell) -> list[int]:
@@ -107,16 +99,12 @@ def evaluated(experiment: Experiment, files: CellPaths, split: str, scoring: str
 
 def evidence(experiment: Experiment, cell: Cell) -> list[Path]:
     """Every file of a cell that the summary is made from."""
-    files = cell.paths(experiment)
+    files, pairs = cell.paths(experiment), scored(experiment, cell.activation)
     return [
         files.manifest,
         files.history,
         files.weight_norms,
-        *(
-            path
-            for split, scoring in scored(experiment, cell.activation)
-            for path in evaluated(experiment, files, split, scoring)
-        ),
+        *(path for pair in pairs for path in evaluated(experiment, files, *pair)),
         *(files.at(percent).metrics(experiment.splits[0], "matched") for percent in snapshots(experiment, cell)),
     ]
 
@@ -129,10 +117,8 @@ def parse(record: Mapping[str, Any], source: str = "the configuration") -> Exper
     """
     try:
         experiment = Experiment.model_validate(inheritance.resolved(record))
-    except ValidationError as error:
-        raise ValueError(_message(source, _explain(error))) from None
     except ValueError as error:
-        raise ValueError(_message(source, [str(error)])) from None
+        raise ValueError(_message(source, _explain(error))) from None
     problems = list(_unknown("dataset", [experiment.dataset], datasets.names()))
     if not problems:
         try:
@@ -210,8 +196,7 @@ def _activation_problems(experiment: Experiment, data_set: DataSet) -> Iterator[
 
 def _cell_names() -> list[str]:
     """Architectures, and their cells, whether in the experiment's matrix or not: a part of a matrix keeps its cells."""
-    rows = architectures.names()
-    return [*rows, *("/".join(pair) for pair in product(rows, activations.names()))]
+    return [*architectures.names(), *map("/".join, product(architectures.names(), activations.names()))]
 
 
 def _unknown(key: str, found: Iterable[str], known: Collection[str], expected: str = "one of {}") -> Iterator[str]:
@@ -220,40 +205,36 @@ def _unknown(key: str, found: Iterable[str], known: Collection[str], expected: s
             yield f"{key}: expected {expected.format(', '.join(sorted(known)))}; found {name!r}"
 
 
-def load(path: Path) -> Experiment:
-    """Read and check an experiment file.
+def load(given: Path | str) -> Experiment:
+    """Read and check an experiment: a file, or text in YAML or JSON.
 
     Raises:
         ValueError: as :func:`parse`; FileNotFoundError: there is no such file.
     """
-    return loads(path.read_text(), str(path))
+    return parse(read(given), _source(given))
 
 
-def loads(text: str, source: str = "the configuration") -> Experiment:
-    """Read and check an experiment written as YAML or JSON.
-
-    Raises:
-        ValueError: as :func:`parse`.
-    """
-    return parse(read(text, source), source)
-
-
-def read(text: str, source: str) -> dict[str, Any]:
-    """The keys and values that a text in YAML or JSON holds, unchecked."""
+def read(given: Path | str) -> dict[str, Any]:
+    """The keys and values that a file or a text holds, unchecked."""
     try:
-        return inheritance.read(text)
+        return inheritance.read(given if isinstance(given, str) else given.read_text())
     except ValueError as error:
-        raise ValueError(_message(source, [str(error)])) from None
+        raise ValueError(_message(_source(given), _explain(error))) from None
+
+
+def _source(given: Path | str) -> str:
+    return "the text of --experiment" if isinstance(given, str) else str(given)
 
 
 def _message(source: str, problems: Iterable[str]) -> str:
-    lines = (f"  {problem}" for problem in problems)
-    return "\n".join(
-        [f"{source} is not a valid experiment:", *lines, "Correct it; docs/experiment.md describes every key"]
-    )
+    lines = "".join(f"  {problem}\n" for problem in problems)
+    return f"{source} is not a valid experiment:\n{lines}Correct it; docs/experiment.md describes every key"
 
 
-def _explain(error: ValidationError, *within: str) -> Iterator[str]:
+def _explain(error: ValueError, *within: str) -> Iterator[str]:
+    if not isinstance(error, ValidationError):
+        yield str(error)
+        return
     for problem in error.errors():
         key = ".".join(str(part) for part in (*within, *problem["loc"]))
         if problem["type"] == "default_factory_not_called":  # what it would be made of is wrong, and named

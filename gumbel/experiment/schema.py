@@ -5,6 +5,7 @@ An experiment is a YAML file in ``configs/experiments/``. The reference table in
 """
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -233,9 +234,8 @@ class Experiment(Source):
                 f"`snapshots`: expected percentages from 1 to 99, each higher than the one before; found "
                 f"{self.snapshots}; the end of the training is scored anyway"
             )
-        for architecture in self.architectures:
-            for activation in self.activations:
-                self.accumulation(self.training_of(architecture, activation))
+        for cell in product(self.architectures, self.activations):
+            self.accumulation(self.training_of(*cell))
         return self
 
     def training_of(self, architecture: str, activation: str) -> Training:

@@ -27,8 +27,8 @@ class Attempt(BaseModel):
     processes: int
     first: int
     last: int
-    seconds: float
-    ended: Literal["done", "interrupted", "failed"] | None
+    seconds: float = 0.0
+    ended: Literal["done", "interrupted", "failed"] | None = None
 
 
 _LIST = TypeAdapter(list[Attempt])
@@ -41,16 +41,8 @@ class Attempts:
         self._path = path
         self._clock = time.monotonic()
         self.earlier = read(path)
-        self.current = Attempt(
-            started=manifest.now(),
-            **manifest.place(),
-            gpu=gpu,
-            processes=processes,
-            first=first,
-            last=first,
-            seconds=0.0,
-            ended=None,
-        )
+        at = {"processes": processes, "first": first, "last": first}
+        self.current = Attempt(started=manifest.now(), **manifest.place(), gpu=gpu, **at)
 
     def write(self, last: int, ended: Literal["done", "interrupted", "failed"] | None = None) -> None:
         """Note that the running attempt stands at iteration ``last``, and how it ended if it did."""

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -50,17 +51,15 @@ class Record:
 
     def write(self, path: Path, **facts: Any) -> None:
         """Write to ``path`` when, where and with what the job ran, its peak memory, and ``facts``."""
-        record = {
+        written = {
             "schema": 1,
             "started": self._started,
             "finished": now(),
             "wall_seconds": time.monotonic() - self._clock,
             "peak_memory_bytes": peak_memory_bytes(),
             "peak_gpu_memory_bytes": peak_gpu_memory_bytes(),
-            **self._environment,
-            **facts,
         }
-        write_json(path, record)
+        write_json(path, written | self._environment | facts)
 
 
 def sha256s(paths: Iterable[Path]) -> dict[str, str]:
@@ -146,10 +145,8 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+    named = re.search(r"^model name[^:]*:(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return named[1].strip() if named else platform.machine()
 
 
 def _commit() -> str | None:

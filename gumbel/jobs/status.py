@@ -40,10 +40,9 @@ class Status(BaseModel):
 
 def write(path: Path, status: Status) -> None:
     """Write ``status`` with the time of writing."""
+    text = status.model_copy(update={"updated": time.time()}).model_dump_json(indent=1, by_alias=True)
     with atomic_path(path) as temporary:
-        temporary.write_text(
-            status.model_copy(update={"updated": time.time()}).model_dump_json(indent=1, by_alias=True) + "\n"
-        )
+        temporary.write_text(text + "\n")
 
 
 def read(path: Path) -> Status | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gumbel.jobs import manifest
+from gumbel.monitor.progress import tolerant
 from gumbel.paths import ExperimentPaths
 
 #: Rules that train, and those that write the configurations for it.
@@ -86,10 +87,7 @@ def _gpus(resources: Any) -> int:
 
 def _hours(path: Path) -> str:
     """GPU-hours that a finished training took, as its manifest says."""
-    try:
-        record = manifest.read(path)
-    except (OSError, ValueError):
-        record = {}
+    record = tolerant(manifest.read, path) or {}
     if not {"seconds", "world_size"} <= set(record):
         return "hours unknown"
     return f"{record['seconds'] * record['world_size'] / 3600:.2f} hours of computing"

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal, TypeVar, get_args
 
 from gumbel.experiment import matrix
@@ -79,7 +78,7 @@ class Step:
     outputs: tuple[Path, ...]
     later: tuple[Path, ...] = ()
 
-    def is_done(self, root: Path) -> bool:
+    def is_done(self, root: Path = Path()) -> bool:
         made = zip_longest(self.outputs, self.later)
         return all((root / path).exists() or (later and (root / later).exists()) for path, later in made)
 
@@ -124,7 +123,7 @@ def hours(found: list[Line]) -> str:
 
 
 def failures(experiment: Experiment, found: list[Line]) -> list[tuple[str, Failure]]:
-    """What failed last, by name: trainings and what follows them, then the experiment's own jobs, such as its page."""
+    """What failed, by name: trainings and what follows them, then jobs of the experiment itself, such as its page."""
     logs = sorted(ExperimentPaths(experiment.name).log("").parent.glob("*.log"))
     named = [*((_name(line), line.failure) for line in found), *((log.stem, failure(log)) for log in logs)]
     return [(name, failed) for name, failed in named if failed]
@@ -165,7 +164,7 @@ def steps(experiment: Experiment, cell: matrix.Cell) -> list[Step]:
     ]
 
 
-def cell_failure(cell: matrix.Cell, experiment: Experiment, root: Path = Path(".")) -> Failure | None:
+def cell_failure(cell: matrix.Cell, experiment: Experiment, root: Path = Path()) -> Failure | None:
     """The first job of a cell whose last attempt failed and whose file is not there."""
     paths = cell.paths(experiment)
     if failed := _training_failure(paths, root):
@@ -174,7 +173,7 @@ def cell_failure(cell: matrix.Cell, experiment: Experiment, root: Path = Path(".
     return next(filter(None, (failure(paths.log(job.name), root) for job in missing)), None)
 
 
-def failure(log: Path, root: Path = Path(".")) -> Failure | None:
+def failure(log: Path, root: Path = Path()) -> Failure | None:
     """What a job said as it failed: every subcommand ends with ``gumbel STAGE: reason`` then."""
     last = last_lines(root / log, 30)
     start = next((number for number, line in enumerate(last) if re.match(r"gumbel [\w-]+: ", line)), None)
@@ -215,7 +214,7 @@ def _cell(cell: matrix.Cell, experiment: Experiment, now: float) -> Line:
     if line.state != "done":
         return line
     todo = steps(experiment, cell)
-    missing = [job for job in todo if not job.is_done(Path())]
+    missing = [job for job in todo if not job.is_done()]
     if not missing:
         return replace(line, detail=_precision(paths, experiment))
     if failed := cell_failure(cell, experiment):
@@ -232,7 +231,7 @@ def _cell(cell: matrix.Cell, experiment: Experiment, now: float) -> Line:
 
 def _training(line: Line, paths: TrainingPaths, needs: list[Path], now: float) -> Line:
     """``line`` with what its training is at; it starts when ``needs`` are there."""
-    said = _tolerant(status.read, paths.status)
+    said = tolerant(status.read, paths.status)
     if failed := _training_failure(paths):
         return _measured(replace(line, state="failed", detail=failed.reason, failure=failed), said)
     if said and said.state == "running":
@@ -241,7 +240,7 @@ def _training(line: Line, paths: TrainingPaths, needs: list[Path], now: float) -
         detail = one_line(f"goes on from {_place(said)}; {said.message or ''}".rstrip("; "))
         return _measured(replace(line, state="interrupted", detail=detail), said)
     if _is_trained(paths):
-        record = _tolerant(manifest.read, paths.manifest) or {}
+        record = tolerant(manifest.read, paths.manifest) or {}
         seconds = _number(record.get("seconds")) * max(1.0, _number(record.get("world_size")))
         gpu = str(record.get("device", "")).startswith("cuda")
         return replace(line, state="done", share=1.0, seconds=seconds, total=seconds, gpu=gpu)
@@ -292,7 +291,7 @@ def _with_totals(found: list[Line]) -> list[Line]:
     for line in found:
         if line.total is not None:
             known[line.architecture, line.activation is None].append(line.total)
-    means = {kind: fmean(totals) for kind, totals in known.items()}
+    means = {kind: sum(totals) / len(totals) for kind, totals in known.items()}
     return [
         line if line.total is not None else replace(line, total=means.get((line.architecture, line.activation is None)))
         for line in found
@@ -300,7 +299,7 @@ def _with_totals(found: list[Line]) -> list[Line]:
 
 
 def _training_failure(paths: TrainingPaths, root: Path = Path()) -> Failure | None:
-    said = _tolerant(status.read, root / paths.status)
+    said = tolerant(status.read, root / paths.status)
     if said and said.state == "failed":
         return Failure(one_line(said.message or "training failed"), paths.log("train"))
     if (said and said.state in ("running", "interrupted")) or _is_trained(paths, root):
@@ -314,7 +313,7 @@ def _is_trained(paths: TrainingPaths, root: Path = Path()) -> bool:
 
 def _precision(paths: CellPaths, experiment: Experiment) -> str:
     """Mask AP on the first split, as the cell was trained."""
-    metrics = _tolerant(manifest.read, paths.metrics(experiment.splits[0], "matched")) or {}
+    metrics = tolerant(manifest.read, paths.metrics(experiment.splits[0], "matched")) or {}
     figures = metrics.get("segm")
     known = {name: figures.get(name) for name in ("AP", "APr")} if isinstance(figures, dict) else {}
     return ", ".join(
@@ -332,14 +331,12 @@ def _is_gone(said: Status) -> bool:
         return False
     try:
         os.kill(said.pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass  # somebody else's process
+    except OSError as error:  # else it is somebody else's
+        return isinstance(error, ProcessLookupError)
     return False
 
 
-def _tolerant(read: Callable[[Path], Record], path: Path) -> Record | None:
+def tolerant(read: Callable[[Path], Record], path: Path) -> Record | None:
     """What ``read`` finds at ``path``; None where it cannot be read."""
     try:
         return read(path)

@@ -22,15 +22,16 @@ STYLES = {
 def show(experiment: Experiment, watch: bool = False, interval: float = 2.0) -> None:
     """Print how far ``experiment`` is; with ``watch`` again and again, until all is done or Ctrl-C."""
     console = Console(highlight=False, markup=False)
-    found = progress.lines(experiment)
     if watch:
         with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
-            live.update(_screen(experiment, found, console.height), refresh=True)
-            while any(line.state != "done" for line in found):
-                time.sleep(interval)
+            while True:
                 found = progress.lines(experiment)
                 live.update(_screen(experiment, found, console.height), refresh=True)
+                if all(line.state == "done" for line in found):
+                    return
+                time.sleep(interval)
         return
+    found = progress.lines(experiment)
     # In a pipe nothing is cut to the width of a terminal
     cut = sys.stdout.isatty()
     console.print(_screen(experiment, found), soft_wrap=not cut, no_wrap=True, overflow="ellipsis" if cut else "ignore")
@@ -47,9 +48,11 @@ def _screen(experiment: Experiment, found: list[Line], height: int | None = None
     if height is not None and len(found) > height - 5:
         shown = sorted(found, key=lambda line: progress.STATES.index(line.state))[: max(1, height - 5)]
     states, hours = progress.headline(experiment, found), progress.hours(found)
-    lines = [Text(states), Text(f"{hours}\n"), Text(_padded(heads, widths), style="dim")]
+    # Times to the right
+    row = "  ".join(f"{{:{'<' if column < 4 else '>'}{width}}}" for column, width in enumerate(widths)).format
+    lines = [Text(states), Text(f"{hours}\n"), Text(row(*heads), style="dim")]
     for line in shown:
-        text = Text(f"{_padded(rows[line], widths)}  {line.detail}")
+        text = Text(f"{row(*rows[line])}  {line.detail}")
         text.highlight_words([line.state], STYLES[line.state])
         lines.append(text)
     if len(shown) < len(found):
@@ -66,10 +69,3 @@ def _columns(line: Line) -> tuple[str, ...]:
         duration(line.seconds) if line.seconds else "",
         "" if line.left == 0 else duration(line.left),
     )
-
-
-def _padded(columns: tuple[str, ...], widths: list[int]) -> str:
-    """Columns of ``widths``; times to the right."""
-    last = len(columns) - 2
-    padded = [f"{c:>{w}}" if k >= last else f"{c:<{w}}" for k, (c, w) in enumerate(zip(columns, widths, strict=True))]
-    return "  ".join(padded)

@@ -185,7 +185,7 @@ def test_a_training_depends_on_every_module_that_a_configuration_loads():
 
 def read_back(experiment: Experiment) -> Experiment:
     """The experiment as a stage reads it that Snakemake gives the settings to."""
-    return matrix.loads("{" + "".join(dependencies.as_settings(experiment)) + "}")
+    return matrix.load("{" + "".join(dependencies.as_settings(experiment)) + "}")
 
 
 @pytest.mark.parametrize("name", ["mini", "lvis", "gol", "pilot"])
