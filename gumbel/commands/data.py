@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gumbel.commands.command import Argument, command, file_to_read, file_to_write, source
+from gumbel.commands import Argument, command, file_to_read, file_to_write, source
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Source
 

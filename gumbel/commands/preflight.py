@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gumbel.commands.command import Argument, command, experiment, file_to_write
+from gumbel.commands import Argument, command, experiment, file_to_write
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import ExperimentPaths
 

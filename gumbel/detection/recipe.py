@@ -24,7 +24,7 @@ from gumbel import datasets
 from gumbel.detection.compose import cell_config, infrequent
 from gumbel.detection.parts import as_list, box_heads, mask_heads, roi_extractors, train_dataset
 from gumbel.experiment import matrix
-from gumbel.experiment.recipes import recipes
+from gumbel.experiment.inheritance import recipes
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
 

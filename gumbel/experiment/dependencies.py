@@ -36,8 +36,7 @@ HARMLESS = {
 }
 _NOT_OF_A_WARM_START = {"cells", "options", "snapshots", "classifier", "gol", "oversample", "subset"}
 _PACKAGE = REPOSITORY / "gumbel"
-#: What composes a configuration, and what runs in a training; with each, all that it imports from the package.
-COMPOSING = (_PACKAGE / "detection" / "compose.py",)
+#: What runs in a training, with all that it imports from the package.
 TRAINING = tuple(
     _PACKAGE / "detection" / f"{name}.py"
     for name in ("train", "loading", "losses", "loop", "hooks", "options", "precision")
@@ -46,8 +45,6 @@ TRAINING = tuple(
 _APART_FROM_TRAINING = (_PACKAGE / "jobs", _PACKAGE / "experiment", _PACKAGE / "datasets")
 #: What may have a docstring.
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-#: Packages whose own configurations ours inherit from.
-_PACKAGES = ("mmdet", "mmengine")
 
 
 def cell_settings(experiment: Experiment, architecture: str, activation: str, seed: int | str) -> Experiment:
@@ -55,21 +52,17 @@ def cell_settings(experiment: Experiment, architecture: str, activation: str, se
 
     The cell's configuration is the same in both.
     """
-    classifier, bias = experiment.classifier, experiment.classifier.bias
-    return experiment.model_copy(
-        update=_defaults(experiment)
-        | {
-            "architectures": [architecture],
-            "activations": [activation],
-            "seeds": [int(seed)],
-            "training": experiment.training_of(architecture, activation),
-            "cells": {},
-            "options": {name: experiment.options[name] for name in [activation] if name in experiment.options},
-            "classifier": classifier.model_copy(
-                update={"bias": {name: bias[name] for name in [activation] if name in bias}}
-            ),
-        }
-    )
+    bias = {name: value for name, value in experiment.classifier.bias.items() if name == activation}
+    own = {
+        "architectures": [architecture],
+        "activations": [activation],
+        "seeds": [int(seed)],
+        "training": experiment.training_of(architecture, activation),
+        "cells": {},
+        "options": {name: value for name, value in experiment.options.items() if name == activation},
+        "classifier": experiment.classifier.model_copy(update={"bias": bias}),
+    }
+    return experiment.model_copy(update=_defaults(experiment) | own)
 
 
 def warm_start_settings(experiment: Experiment, architecture: str) -> Experiment:
@@ -99,10 +92,11 @@ def sources(dataset: str, architecture: str, activation: str | None, schedule: s
     configs = {"models": architecture, "datasets": dataset, "schedules": schedule}
     files = {file for folder, name in configs.items() for file in _based_on(CONFIGS / folder / f"{name}.py")}
     files |= {backbones.FILE, *datasets.get(dataset).facts}
-    data_set = _PACKAGE / "datasets" / dataset / "__init__.py"
-    files |= {*_imported((*COMPOSING, data_set, *_activation(activation)), (_PACKAGE / "jobs",))}
+    composing = (_PACKAGE / "detection" / "compose.py", _PACKAGE / "datasets" / dataset / "__init__.py")
+    files |= {*_imported((*composing, *_activation(activation)), (_PACKAGE / "jobs",))}
     files |= {*_imported(TRAINING, _APART_FROM_TRAINING)}
-    packages = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
+    # Ours inherit from configurations of these
+    packages = [f"{name} {importlib.metadata.version(name)}" for name in ("mmdet", "mmengine")]
     return [*fingerprints(sorted(files)), *packages]
 
 

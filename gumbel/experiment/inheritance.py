@@ -1,16 +1,29 @@
-"""What an experiment takes over from another one: ``base: lvis`` stands for all keys of lvis.yaml."""
+"""What an experiment takes over: all keys of another one by its ``base``, and what the released ``recipe`` implies."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from gumbel.paths import CONFIGS
+from gumbel.section import Section
 
 FOLDER = CONFIGS / "experiments"
 #: An experiment's own: under the base's name its results would replace the base's.
 _OWN = ("name", "description")
+
+
+class Recipe(Section):
+    """A family of released configurations: an entry of ``recipes`` in configs/paper/recipe.yaml."""
+
+    cell: str = Field(description="its name in recipes.csv, with a place for the architecture's")
+    images: int = Field(description="length of its epoch")
+    schedule: str = Field(description="as the experiment's")
+    oversample: float = Field(0.0, description="as the experiment's")
+    activations: dict[str, str] = Field({}, description="names in recipes.csv, where they are not our own")
 
 
 def find(experiment: str) -> Path:
@@ -54,3 +67,19 @@ def resolved(record: Mapping[str, Any]) -> dict[str, Any]:
         bases.append(path)
         whole = {key: value for key, value in read(path.read_text()).items() if key not in _OWN} | whole
     return whole
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Every recipe by its name."""
+    return {name: Recipe.model_validate(entry) for name, entry in _record()["recipes"].items()}
+
+
+def released_dataset() -> str:
+    """The data set of every recipe."""
+    return next(field["released"] for field in _record()["fields"] if field["name"] == "dataset")
+
+
+@cache
+def _record() -> Any:
+    return yaml.safe_load((CONFIGS / "paper" / "recipe.yaml").read_text())

@@ -12,7 +12,7 @@ from gumbel import activations, datasets
 from gumbel.datasets import DataSet
 from gumbel.datasets.backbones import Backbone
 from gumbel.experiment import architectures, inheritance
-from gumbel.experiment.recipes import recipes, released_dataset
+from gumbel.experiment.inheritance import recipes, released_dataset
 from gumbel.experiment.schema import Experiment, Source
 from gumbel.paths import CONFIGS, CellPaths, ExperimentPaths
 
@@ -141,7 +141,9 @@ def _problems(experiment: Experiment) -> Iterator[str]:
     yield from _unknown("released_scoring", experiment.released_scoring, activations.names())
     yield from _unknown("classifier.bias", experiment.classifier.bias, activations.names())
     yield from _unknown("checkpoints", experiment.checkpoints, [str(cell) for cell in cells(experiment)])
-    yield from _unknown("cells", experiment.cells, _cell_names())
+    # Whether in the experiment's matrix or not: a part of a matrix keeps its cells
+    every_cell = map("/".join, product(architectures.names(), activations.names()))
+    yield from _unknown("cells", experiment.cells, [*architectures.names(), *every_cell])
     yield from _unknown("recipe", [experiment.recipe], recipes())
     yield from _not_of_the_recipe(experiment)
     yield from _unknown("schedule", [experiment.schedule], schedules, file)
@@ -192,11 +194,6 @@ def _activation_problems(experiment: Experiment, data_set: DataSet) -> Iterator[
                 "gol.drop_below: expected activations whose classes are problems of their own, found "
                 f"{', '.join(competing)}; leave it out"
             )
-
-
-def _cell_names() -> list[str]:
-    """Architectures, and their cells, whether in the experiment's matrix or not: a part of a matrix keeps its cells."""
-    return [*architectures.names(), *map("/".join, product(architectures.names(), activations.names()))]
 
 
 def _unknown(key: str, found: Iterable[str], known: Collection[str], expected: str = "one of {}") -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gumbel.experiment.recipes import recipes
+from gumbel.experiment.inheritance import recipes
 from gumbel.section import Section
 
 Scoring = Literal["matched", "released"]

@@ -5,8 +5,7 @@ Snakemake logs every job that it plans, with resources and reason; a handler add
 
 import logging
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +28,21 @@ class PlanHandler(logging.Handler):
     def __init__(self, experiment: str):
         super().__init__()
         self.paths = ExperimentPaths(experiment)
-        self.jobs: Counter[str] = Counter()
-        self.gpu_hours: dict[str, float] = defaultdict(float)
+        self.gpu_hours: dict[str, list[float]] = defaultdict(list)
         self.rewritten: dict[str, str] = {}
         self.thrown_away: dict[str, tuple[str, str]] = {}
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if hasattr(record, "rule_name") and hasattr(record, "reason"):
-            job: Any = record  # Snakemake adds what it says of a job
-            self.add(job.rule_name, job.wildcards, job.resources, job.reason)
-        elif record.getMessage().startswith("This was a dry-run"):
+    def emit(self, record: Any) -> None:
+        """Count a planned job, with what Snakemake says of it; print the sum when the dry run ends."""
+        if record.getMessage().startswith("This was a dry-run"):
             print(self.summary(), flush=True)
-
-    def add(self, rule: str, wildcards: Mapping[str, str], resources: Any, reason: str) -> None:
-        """Count a planned job."""
-        gpus = _gpus(resources)
-        if gpus:
-            self.jobs[rule] += 1
-            self.gpu_hours[rule] += gpus * resources.get("runtime", 0) / 60
+        if not (hasattr(record, "rule_name") and hasattr(record, "reason")):
+            return
+        rule, reason = record.rule_name, record.reason
+        if gpus := _gpus(record.resources):
+            self.gpu_hours[rule].append(gpus * record.resources.get("runtime", 0) / 60)
         if rule in TRAININGS + CONFIGURATIONS:
-            names = dict(wildcards)
+            names = dict(record.wildcards)
             files = self.paths.warm_start(**names) if rule.startswith("warm_start") else self.paths.cell(**names)
             name = str(files.root.relative_to(self.paths.root))
             if rule in CONFIGURATIONS and files.config.exists():
@@ -59,12 +53,11 @@ class PlanHandler(logging.Handler):
     def summary(self) -> str:
         """The lines below the dry run."""
         lines = []
-        if self.jobs:
-            total = sum(self.gpu_hours.values())
-            jobs = ", ".join(f"{self.jobs[rule]} {rule} {self.gpu_hours[rule]:.0f}" for rule in self.jobs)
-            lines.append(
-                f"GPU-hours at stake, if every job of the first attempt ran to its limit: {total:.0f} ({jobs})"
-            )
+        if self.gpu_hours:
+            total = sum(map(sum, self.gpu_hours.values()))
+            jobs = ", ".join(f"{len(hours)} {rule} {sum(hours):.0f}" for rule, hours in self.gpu_hours.items())
+            limit = "if every job of the first attempt ran to its limit"
+            lines.append(f"GPU-hours at stake, {limit}: {total:.0f} ({jobs})")
         if self.rewritten:
             lines.append("Configurations that would be written anew:")
             lines += [f"  {name}: {why}" for name, why in sorted(self.rewritten.items())]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from gumbel.experiment import inheritance, matrix
-from gumbel.experiment.recipes import recipes
+from gumbel.experiment.inheritance import recipes
 from gumbel.paths import CONFIGS
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")
