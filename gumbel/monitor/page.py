@@ -33,7 +33,7 @@ def write_page(experiment: Experiment, refresh: float | None = None) -> None:
         temporary.write_text(text)
 
 
-class PageKeeper:
+class PageKeeper(threading.Thread):
     """Writes the page while a workflow runs, from a thread beside it: jobs have no part in it.
 
     Args:
@@ -41,24 +41,21 @@ class PageKeeper:
     """
 
     def __init__(self, experiment: Experiment, interval: float = 30.0):
+        super().__init__(daemon=True)
         self.experiment = experiment
         self.interval = interval
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        self._ended = threading.Event()
 
     def stop(self) -> None:
         """Write the page a last time: it asks for no refresh any more."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._ended.set()
+        if self.is_alive():
+            self.join()
         self._write(None)
 
-    def _run(self) -> None:
+    def run(self) -> None:
         pause = 0.0
-        while not self._stopped.wait(pause):
+        while not self._ended.wait(pause):
             clock = time.monotonic()
             self._write(max(self.interval, pause))
             pause = max(self.interval, 10 * (time.monotonic() - clock))
