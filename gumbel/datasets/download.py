@@ -136,14 +136,11 @@ class _Transfer:
 
     def _receive(self, response: requests.Response, start: int) -> None:
         partial = response.status_code == 206
-        if partial:
-            place, _, total = response.headers.get("Content-Range", "").partition("/")
-            if not place.startswith(f"bytes {start}-"):
-                self.part.unlink()
-                raise _Unavailable(f"range {place!r} where bytes {start}- were asked for")
-        else:
-            total = response.headers.get("Content-Length", "")
-        self._expect_total(total)
+        place, _, total = response.headers.get("Content-Range", "").partition("/")
+        if partial and not place.startswith(f"bytes {start}-"):
+            self.part.unlink()
+            raise _Unavailable(f"range {place!r} where bytes {start}- were asked for")
+        self._expect_total(total if partial else response.headers.get("Content-Length", ""))
         position = start if partial else 0
         with self.part.open("ab" if partial else "wb") as file:
             # read1: what has arrived, not a full chunk, so that a break loses nothing

@@ -165,7 +165,7 @@ def _annotation(entry: Record, image: Record, number: int, source: Path) -> Reco
 
 
 def _image(entry: Record, split: str, folder: Path, absent: set[int], crowds: set[int]) -> Record:
-    """An image, with ``absent`` categories and those of ``crowds`` where the file does not say more."""
+    """An image; ``absent`` are its negatives where the file lists none, ``crowds`` join those not exhaustive."""
     name = Path(entry["file_name"])
     if name.is_absolute() or ".." in name.parts or not (folder / name).is_file():
         raise ValueError(
