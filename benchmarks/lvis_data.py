@@ -22,7 +22,7 @@ from evaluation import SPLITS, _annotations, _image, measure
 
 from gumbel.analysis.object_distribution import object_distribution
 from gumbel.datasets.annotations import URL_PREFIX
-from gumbel.datasets.lvis_v1 import provide as lvis
+from gumbel.datasets.lvis_v1 import published
 from gumbel.datasets.lvis_v1.checks import Rows, check_annotations, check_pictures
 from gumbel.jobs import manifest
 
@@ -41,7 +41,7 @@ PICTURES = {"train2017": 118_287, "val2017": 5_000}
 
 def scaled(scale: float) -> tuple[int, Rows]:
     """Images, and the categories with ``scale`` times their counts, at least one of each."""
-    rows = [dict(row) for row in lvis.facts().categories]
+    rows = [dict(row) for row in published().categories]
     for row in rows:
         for count in ("image_count", "instance_count"):
             row[count] = str(math.ceil(int(row[count]) * scale))

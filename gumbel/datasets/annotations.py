@@ -49,13 +49,13 @@ def annotation(mask: np.ndarray) -> dict[str, Any]:
     }
 
 
-def frequency(images: int) -> str:
-    """Return LVIS's frequency group of a category seen in this many training images.
+def frequency(images: int, rare: int = 10, common: int = 100) -> str:
+    """Return the frequency group of a category seen in this many training images; by default, LVIS's.
 
     >>> [frequency(images) for images in (1, 10, 11, 100, 101)]
     ['r', 'r', 'c', 'c', 'f']
     """
-    return "r" if images <= 10 else "c" if images <= 100 else "f"
+    return "r" if images <= rare else "c" if images <= common else "f"
 
 
 def count(annotations: Iterable[Mapping[str, Any]]) -> tuple[Counter[int], Counter[int]]:

@@ -2,16 +2,11 @@
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
 from gumbel import paths
-from gumbel.datasets.published import Download
-
-if TYPE_CHECKING:
-    from gumbel.datasets.download import Patience
-
+from gumbel.datasets.published import PATIENCE, Download, Patience
 
 FILE = paths.CONFIGS / "models" / "backbones.yaml"
 
@@ -30,13 +25,12 @@ class Backbone(Download):
 @cache
 def backbones() -> dict[str, Backbone]:
     """Every file of configs/models/backbones.yaml by its name."""
-    rows = yaml.safe_load(FILE.read_text())
-    return {row["name"]: Backbone(**row) for row in rows}
+    return {row["name"]: Backbone(**row) for row in yaml.safe_load(FILE.read_text())}
 
 
-def provide(backbone: Backbone, patience: "Patience | None" = None) -> None:
+def provide(backbone: Backbone, patience: Patience = PATIENCE) -> None:
     """Download ``backbone`` to its path, or verify the file that is there. Raises as ``download.fetch``."""
-    from gumbel.datasets.download import PATIENCE, fetch
+    from gumbel.datasets.download import fetch
 
-    fetch(backbone, backbone.path, patience or PATIENCE)
+    fetch(backbone, backbone.path, patience)
     print(f"{backbone.path}: verified")

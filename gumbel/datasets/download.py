@@ -6,34 +6,18 @@
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 import requests
 import urllib3
 
-from gumbel.datasets.published import Download
+from gumbel.datasets.published import PATIENCE, Download, Patience
 from gumbel.jobs import manifest
 
 #: Answers after which the same request may succeed; any other refusal is final.
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Patience:
-    """When to give up, and how often to report. Seconds, but for ``failures``: attempts in a row that bring nothing."""
-
-    connect: float = 30
-    silence: float = 60
-    failures: int = 8
-    pause: float = 5
-    longest_pause: float = 60
-    report: float = 10
-
-
-PATIENCE = Patience()
 
 
 def fetch(download: Download, path: Path, patience: Patience = PATIENCE, stop: Event | None = None) -> None:
@@ -49,8 +33,8 @@ def fetch(download: Download, path: Path, patience: Patience = PATIENCE, stop: E
         verify(path, download)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    transfer = _Transfer(download, part, patience, stop or Event())
+    transfer = _Transfer(download, path, patience, stop or Event())
+    part = transfer.part
     resumed = part.exists()
     transfer.run()
     print(f"{path.name}: complete, computing its SHA-256", flush=True)
@@ -87,12 +71,12 @@ class _Unavailable(Exception):
 class _Transfer:
     """Requests until the ``.part`` file is complete."""
 
-    def __init__(self, download: Download, part: Path, patience: Patience, stop: Event) -> None:
+    def __init__(self, download: Download, path: Path, patience: Patience, stop: Event) -> None:
         self.download = download
-        self.part = part
+        self.path = path
+        self.part = path.with_name(f"{path.name}.part")
         self.patience = patience
         self.stop = stop
-        self.name = part.name.removesuffix(".part")
         self.total = download.bytes
         self.started = self.reported = time.monotonic()
         self.received = 0
@@ -111,19 +95,16 @@ class _Transfer:
             # A server that starts over each time and fails each time brings nothing new
             failures = 0 if self._size() > furthest else failures + 1
             furthest = max(furthest, self._size())
-            self._pause_or_give_up(problem, failures)
-
-    def _pause_or_give_up(self, problem: str, failures: int) -> None:
-        if failures >= self.patience.failures:
-            raise ConnectionError(
-                f"expected {self.name} from {self.download.url}; found {problem}, after {failures} attempts that "
-                f"brought nothing. Run the command again to go on at {self._size()} bytes, or copy the file "
-                f"to {self.part.with_name(self.name)}"
-            )
-        pause = min(self.patience.longest_pause, self.patience.pause * 2**failures)
-        print(f"{self.name}: {problem}; goes on at {self._size()} bytes in {pause:.0f} s", flush=True)
-        self.stop.wait(pause)
-        self._check_stop()
+            if failures >= self.patience.failures:
+                raise ConnectionError(
+                    f"expected {self.path.name} from {self.download.url}; found {problem}, after {failures} attempts "
+                    f"that brought nothing. Run the command again to go on at {self._size()} bytes, or copy the file "
+                    f"to {self.path}"
+                )
+            pause = min(self.patience.longest_pause, self.patience.pause * 2**failures)
+            print(f"{self.path.name}: {problem}; goes on at {self._size()} bytes in {pause:.0f} s", flush=True)
+            self.stop.wait(pause)
+            self._check_stop()
 
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
@@ -148,21 +129,18 @@ class _Transfer:
                 return
             if response.status_code not in (200, 206):
                 raise ValueError(
-                    f"expected {self.name} at {self.download.url}; found answer {response.status_code} "
-                    f"{response.reason}. Copy the file to {self.part.with_name(self.name)}, or try again later"
+                    f"expected {self.path.name} at {self.download.url}; found answer {response.status_code} "
+                    f"{response.reason}. Copy the file to {self.path}, or try again later"
                 )
             self._receive(response, start)
 
     def _receive(self, response: requests.Response, start: int) -> None:
         partial = response.status_code == 206
-        if partial:
-            place, _, total = response.headers.get("Content-Range", "").partition("/")
-            if not place.startswith(f"bytes {start}-"):
-                self.part.unlink()
-                raise _Unavailable(f"range {place!r} where bytes {start}- were asked for")
-        else:
-            total = response.headers.get("Content-Length", "")
-        self._expect_total(total)
+        place, _, total = response.headers.get("Content-Range", "").partition("/")
+        if partial and not place.startswith(f"bytes {start}-"):
+            self.part.unlink()
+            raise _Unavailable(f"range {place!r} where bytes {start}- were asked for")
+        self._expect_total(total if partial else response.headers.get("Content-Length", ""))
         position = start if partial else 0
         with self.part.open("ab" if partial else "wb") as file:
             # read1: what has arrived, not a full chunk, so that a break loses nothing
@@ -183,14 +161,14 @@ class _Transfer:
             return
         if self.total not in (None, int(total)):
             raise ValueError(
-                f"expected {self.name} of {self.total} bytes; found {total} bytes at {self.download.url}: another "
-                f"file. Copy the right one to {self.part.with_name(self.name)}"
+                f"expected {self.path.name} of {self.total} bytes; found {total} bytes at {self.download.url}: another "
+                f"file. Copy the right one to {self.path}"
             )
         self.total = int(total)
 
     def _check_stop(self) -> None:
         if self.stop.is_set():
-            raise InterruptedError(f"{self.name} was stopped at {self._size()} bytes; the next run goes on there")
+            raise InterruptedError(f"{self.path.name} was stopped at {self._size()} bytes; the next run goes on there")
 
     def _report(self, position: int) -> None:
         now = time.monotonic()
@@ -198,7 +176,7 @@ class _Transfer:
             return
         self.reported = now
         speed = self.received / (now - self.started)
-        line = f"{self.name}: {position / 1e6:.1f} MB"
+        line = f"{self.path.name}: {position / 1e6:.1f} MB"
         if self.total:
             left = (self.total - position) / speed
             line += f" of {self.total / 1e6:.1f}, {position / self.total:.1%}, {left / 60:.0f} min left"

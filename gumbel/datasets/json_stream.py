@@ -32,30 +32,14 @@ def stream_lists(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _members(scanner: "_Scanner") -> Iterator[tuple[str, Any]]:
-    scanner.expect("{")
-    if scanner.accept("}"):
-        return
-    while True:
+    for _ in scanner.elements("{", "}"):
         key = scanner.value()
         scanner.expect(":")
-        if scanner.accept("["):
-            for entry in _entries(scanner):
-                yield key, entry
-        else:
+        if scanner.peek() != "[":
             scanner.value()
-        if not scanner.accept(","):
-            scanner.expect("}")
-            return
-
-
-def _entries(scanner: "_Scanner") -> Iterator[Any]:
-    if scanner.accept("]"):
-        return
-    while True:
-        yield scanner.value()
-        if not scanner.accept(","):
-            scanner.expect("]")
-            return
+            continue
+        for _ in scanner.elements("[", "]"):
+            yield key, scanner.value()
 
 
 class _Scanner:
@@ -69,31 +53,40 @@ class _Scanner:
 
     def value(self) -> Any:
         """Decode the value that starts here. One that comes near the window's end may go on: read more, try again."""
-        self._peek()
+        self.peek()
+        last = False
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
-                complete = end + _TAIL <= len(self._text)
+                if last or end + _TAIL <= len(self._text):
+                    self._at = end
+                    return value
             except ValueError:
-                complete = False
-            if complete or len(self._text) - self._at > _LONGEST or not self._read():
-                break
-        if not complete:
-            value, end = self._decode(self._text, self._at)
-        self._at = end
-        return value
+                if last:
+                    raise
+            last = len(self._text) - self._at > _LONGEST or not self._read()
+
+    def elements(self, opening: str, closing: str) -> Iterator[None]:
+        """Pause where each element between these brackets starts; they and the commas are stepped over."""
+        self.expect(opening)
+        if self.accept(closing):
+            return
+        yield
+        while self.accept(","):
+            yield
+        self.expect(closing)
 
     def accept(self, character: str) -> bool:
         """Step over ``character`` if it comes next."""
-        found = self._peek() == character
+        found = self.peek() == character
         self._at += found
         return found
 
     def expect(self, character: str) -> None:
         if not self.accept(character):
-            raise ValueError(f"expected {character!r}, found {self._peek()!r}")
+            raise ValueError(f"expected {character!r}, found {self.peek()!r}")
 
-    def _peek(self) -> str:
+    def peek(self) -> str:
         """The next character that is not blank."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in _BLANK:

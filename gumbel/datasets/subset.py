@@ -5,10 +5,12 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from gumbel.datasets.json_stream import stream_lists
 from gumbel.jobs.files import atomic_path
+
+#: Where the entries of a list name their image.
+IMAGE_ID = {"images": "id", "annotations": "image_id"}
 
 
 def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str, int]:
@@ -31,10 +33,14 @@ def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str
         file.write(f'{{"info": {json.dumps(described)}')
         last = None
         for key, entry in stream_lists(annotations):
-            if (entry := _restricted(key, entry, kept, shown)) is not None:
-                file.write(f'{"" if last is None else "]"}, "{key}": [\n' if key != last else ",\n")
-                file.write(json.dumps(entry))
-                last = key
+            if key in IMAGE_ID and entry[IMAGE_ID[key]] not in kept:
+                continue
+            if key == "categories":
+                images = shown.get(entry["id"], Counter())
+                entry |= {"image_count": len(images), "instance_count": images.total()}
+            file.write(f'{"" if last is None else "]"}, "{key}": [\n' if key != last else ",\n")
+            file.write(json.dumps(entry))
+            last = key
         file.write("]}\n" if last else "}\n")
     return {
         "images": len(kept),
@@ -59,15 +65,3 @@ def choose(images: Mapping[int, Collection[int]], per_category: int) -> set[int]
 def rank(image: int) -> str:
     """Place of an image in the order of the choice: SHA-256 of its id in decimal digits, in hexadecimal."""
     return hashlib.sha256(str(image).encode()).hexdigest()
-
-
-def _restricted(key: str, entry: Any, kept: Collection[int], shown: Mapping[int, Counter[int]]) -> Any:
-    """An entry of the subset's file, or None for one that it leaves out."""
-    if key == "images":
-        return entry if entry["id"] in kept else None
-    if key == "annotations":
-        return entry if entry["image_id"] in kept else None
-    if key == "categories":
-        images = shown.get(entry["id"], Counter())
-        return entry | {"image_count": len(images), "instance_count": images.total()}
-    return entry

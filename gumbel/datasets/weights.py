@@ -6,16 +6,12 @@ import zipfile
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gumbel import paths
-from gumbel.datasets.published import Download
+from gumbel.datasets.published import PATIENCE, Download, Patience
 from gumbel.jobs import manifest
 from gumbel.jobs.files import write_json
-
-if TYPE_CHECKING:
-    from gumbel.datasets.download import Patience
 
 #: How a pickle begins, as PyTorch's files did before torch 1.6; since then they are zip archives.
 _PICKLE = b"\x80"
@@ -40,7 +36,7 @@ def path(source: str) -> Path:
     return paths.given_weights(f"{sha256(source.encode()).hexdigest()[:8]}-{name}")
 
 
-def provide(url: str, patience: "Patience | None" = None) -> Path:
+def provide(url: str, patience: Patience = PATIENCE) -> Path:
     """Download ``url`` to its path, unless it is there, and return the path.
 
     The SHA-256 of the first download is written beside it; a file that comes later must have the same. A link of
@@ -50,7 +46,7 @@ def provide(url: str, patience: "Patience | None" = None) -> Path:
         ValueError: the file is another one than the first, or no weights.
         ConnectionError: as ``download.fetch``.
     """
-    from gumbel.datasets.download import PATIENCE, fetch
+    from gumbel.datasets.download import fetch
 
     target = path(url)
     record = target.with_name(f"{target.name}.json")
@@ -60,30 +56,26 @@ def provide(url: str, patience: "Patience | None" = None) -> Path:
     while True:
         # Unpublished, the first download's hash is any
         wanted = Download(url=asked, bytes=known.get("bytes"), sha256=known.get("sha256", ""), source=source)
-        fetch(wanted, target, patience or PATIENCE)
+        fetch(wanted, target, patience)
         if known or _is_weights(target):
             break
-        page = _is_page(target)
+        page = _beginning(target).lstrip().startswith(b"<")
         target.unlink()
-        if not page:
-            raise ValueError(
-                f"expected weights of PyTorch at {asked}, found another or a damaged file; {_advice(target)}"
-            )
         direct = re.sub(r"([?&])dl=0\b", r"\1dl=1", asked)
-        if direct == asked:
-            raise ValueError(f"expected weights at {asked}, found a web page; {_advice(target)}")
+        if not page or direct == asked:
+            found = "a web page" if page else "another or a damaged file"
+            raise ValueError(
+                f"expected weights of PyTorch at {asked}, found {found}; name a link to the file itself in "
+                f"`checkpoints`, or download it in a browser and copy it to {target}"
+            )
         print(f"{asked} is a page about the file; asking for {direct}", flush=True)
         asked = direct
     if not known:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        facts = dict(bytes=target.stat().st_size, sha256=manifest.sha256(target), first_downloaded=now)
-        write_json(record, dict(schema=1, url=url, asked=asked, **facts))
-    print(f"{target}: SHA-256 {known.get('sha256') or manifest.sha256(target)}")
+        known = dict(bytes=target.stat().st_size, sha256=manifest.sha256(target), first_downloaded=now)
+        write_json(record, dict(schema=1, url=url, asked=asked, **known))
+    print(f"{target}: SHA-256 {known['sha256']}")
     return target
-
-
-def _advice(target: Path) -> str:
-    return f"name a link to the file itself in `checkpoints`, or download it in a browser and copy it to {target}"
 
 
 def _is_weights(file: Path) -> bool:
@@ -92,10 +84,6 @@ def _is_weights(file: Path) -> bool:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
     return _beginning(file).startswith(_PICKLE)
-
-
-def _is_page(file: Path) -> bool:
-    return _beginning(file).lstrip().startswith(b"<")
 
 
 def _beginning(file: Path) -> bytes:

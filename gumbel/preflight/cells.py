@@ -47,14 +47,11 @@ def _step(model: Any, config: Config, cell: matrix.Cell) -> Iterator[Check]:
     expected = {name for name, _ in model.named_parameters() if name.startswith(tuple(_frozen(config)))}
     without = {name for name, value in model.named_parameters() if value.requires_grad and value.grad is None}
     wrong = sorted((frozen ^ expected) | without)
-    yield Check(
-        f"{cell} gradients",
-        not wrong,
-        f"missing or unexpected: {', '.join(wrong[:5])}"
-        if wrong
-        else f"everywhere but in {len(frozen)} frozen tensors",
-        "processes that train together wait for every gradient: freeze these, or find why they are not used",
-    )
+    words = f"everywhere but in {len(frozen)} frozen tensors"
+    if wrong:
+        words = f"missing or unexpected: {', '.join(wrong[:5])}"
+    remedy = "processes that train together wait for every gradient: freeze these, or find why they are not used"
+    yield Check(f"{cell} gradients", not wrong, words, remedy)
 
 
 def _frozen(config: Config) -> list[str]:

@@ -12,24 +12,13 @@ from pathlib import Path
 
 import torch
 
-from gumbel.datasets import backbones
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.manifest import sha256
 from gumbel.paths import REPOSITORY, ExperimentPaths
 
 #: Packages whose version decides a training's result, or whether it runs at all.
-DECISIVE = (
-    "torch",
-    "mmcv",
-    "mmdet",
-    "mmengine",
-    "numpy",
-    "opencv-python-headless",
-    "pycocotools",
-    "lvis",
-    "numba",
-)
+DECISIVE = ("torch", "mmcv", "mmdet", "mmengine", "numpy", "opencv-python-headless", "pycocotools", "lvis", "numba")
 #: The oldest major version of NVIDIA's driver that runs builds for each major version of CUDA (minor version
 #: compatibility in NVIDIA's CUDA Compatibility guide).
 DRIVERS = {11: 450, 12: 525, 13: 580}
@@ -60,9 +49,8 @@ def versions(pins: Path = REPOSITORY / "requirements.txt") -> Check:
     found = {name: _installed(name) for name in DECISIVE}
     wrong = [f"{name} {found[name]} instead of {pinned[name]}" for name in DECISIVE if found[name] != pinned[name]]
     listed = ", ".join(f"{name} {version}" for name, version in found.items())
-    return Check(
-        "versions", not wrong, "; ".join(wrong) or listed, "run `make install`, or pip install the pinned ones"
-    )
+    words = "; ".join(wrong) or listed
+    return Check("versions", not wrong, words, "run `make install`, or pip install the pinned ones")
 
 
 def _installed(name: str) -> str | None:
@@ -91,9 +79,8 @@ def operators(device: str) -> Check:
         return Check(name, False, " ".join(str(error).split()) or type(error).__name__, remedy)
     # A constant pools to itself, its gradients add up to the number of bins, and of two equal boxes the better stays
     right = found == ([3.0] * 4, 4.0, [1, 2])
-    return Check(
-        name, right, "RoIAlign and NMS agree with known results" if right else f"wrong results {found}", remedy
-    )
+    words = "RoIAlign and NMS agree with known results" if right else f"wrong results {found}"
+    return Check(name, right, words, remedy)
 
 
 def drivers(minima: Mapping[int, int] = DRIVERS) -> Iterator[Check]:
@@ -115,13 +102,10 @@ def drivers(minima: Mapping[int, int] = DRIVERS) -> Iterator[Check]:
         runs = any(each // 10 == int(major) and each % 10 <= int(minor) for each in compiled)
         problems = [f"driver {driver}, where CUDA {build} needs {oldest}"] if old else []
         if not runs:
-            problems.append(f"compute capability {capability}, where this build has {_listed(compiled)}")
+            listed = ", ".join(f"{each // 10}.{each % 10}" for each in compiled)
+            problems.append(f"compute capability {capability}, where this build has {listed}")
         words = "; ".join(problems) or f"driver {driver}, compute capability {capability}"
         yield Check(f"torch {torch.__version__} for CUDA {build} on {name}", not problems, words, remedy)
-
-
-def _listed(capabilities: Iterable[int]) -> str:
-    return ", ".join(f"{each // 10}.{each % 10}" for each in capabilities)
 
 
 def _nvidia_gpus() -> list[list[str]]:
@@ -156,29 +140,21 @@ def disk(experiment: Experiment, parameters: Iterable[int]) -> Check:
     """
     weights = sum(4 * number * (2 * 2 + 1 + len(experiment.snapshots)) for number in parameters)
     detections = experiment.regions.detections or 300
+    files = matrix.data(experiment)
     scored = sum(
-        _images(experiment, split)
+        files.size(split)
         for cell in matrix.cells(experiment)
         for split, _ in matrix.scored(experiment, cell.activation)
     )
     needed = weights * len(experiment.seeds) + scored * detections * DETECTION_BYTES
-    free = shutil.disk_usage(_existing(ExperimentPaths(experiment.name).root)).free
+    folder = ExperimentPaths(experiment.name).root.absolute()
+    free = shutil.disk_usage(next(filter(Path.exists, (folder, *folder.parents)))).free
     return Check(
         "free disk",
         free >= needed,
         f"{free / 1e9:.0f} GB; at most {needed / 1e9:.1f} GB needed",
         "make room, or run in a folder on another disk",
     )
-
-
-def _images(experiment: Experiment, split: str) -> int:
-    return matrix.data(experiment).size(split)
-
-
-def _existing(path: Path) -> Path:
-    """``path``, or the nearest folder above it that is there."""
-    path = path.absolute()
-    return path if path.exists() else _existing(path.parent)
 
 
 def writing(experiment: Experiment) -> Iterator[Check]:
@@ -211,16 +187,15 @@ def data(experiment: Experiment) -> Iterator[Check]:
         yield Check("data", False, f"{files.record} is not there", remedy)
     else:
         for path, digest in files.digests():
-            found = sha256(path) if path.exists() else "nothing"
-            yield Check(
-                f"data {path}", found == digest, "as verified" if found == digest else f"SHA-256 {found}", remedy
-            )
+            yield _file("data", path, digest, "as verified", remedy)
     if experiment.warm_start is None:
-        yield from map(_weights, matrix.starting_weights(experiment))
+        for weights in matrix.starting_weights(experiment):
+            remedy = f"run `python -m gumbel backbones {weights.name}`"
+            yield _file("weights", weights.path, weights.sha256, "as published", remedy)
 
 
-def _weights(backbone: backbones.Backbone) -> Check:
-    found = sha256(backbone.path) if backbone.path.exists() else "nothing"
-    right = found.startswith(backbone.sha256)
-    words = "as published" if right else f"SHA-256 {found}"
-    return Check(f"weights {backbone.path}", right, words, f"run `python -m gumbel backbones {backbone.name}`")
+def _file(what: str, path: Path, digits: str, right: str, remedy: str) -> Check:
+    """Whether the SHA-256 of ``path`` begins with ``digits``."""
+    found = sha256(path) if path.exists() else "nothing"
+    passed = found.startswith(digits)
+    return Check(f"{what} {path}", passed, right if passed else f"SHA-256 {found}", remedy)

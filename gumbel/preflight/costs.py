@@ -117,10 +117,9 @@ def calibrated(costs: list[Cost]) -> list[Cost]:
 
 def table(costs: list[Cost], seeds: int, trial: Trial | None) -> str:
     """Iterations, GPU-hours and memory of every cell, their sum, and the time that N GPUs need for it."""
-    head = (
+    lines = [
         f"{'cell':<34} {'iterations':>10} {'GFLOP/image':>12} {'parameters':>11} {'GPU memory':>11} {'GPU-hours':>10}"
-    )
-    lines = [head]
+    ]
     for each in costs:
         lines.append(
             f"{each.cell:<34} {each.iterations:>10,} {each.flops / 1e9:>12,.1f} {each.parameters / 1e6:>9,.1f} M"

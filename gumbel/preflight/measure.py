@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -110,35 +111,32 @@ def measure(
     precision.set_float32(training.precision)
     budget = seconds / (len(batches) + 1)
     first = experiment.activations[0]
-    whole = experiment.model_copy(update={"training": training, "cells": {}, "gpus": 1})
-    config = cell_config(whole.model_copy(update={"batch": training.images_per_gpu}), architecture, first, 0)
+    update = {"training": training, "cells": {}, "gpus": 1, "batch": training.images_per_gpu}
+    alone = experiment.model_copy(update=update)
+    configs = {name: cell_config(alone, architecture, name, 0) for name in experiment.activations}
+    config = configs[first]
     model = build(config).to(device)
     classes = box_heads(model)[0].num_classes
     for hook in (options.ChannelsLastHook, precision.Bfloat16Hook):
         if any(each.type == hook.__name__ for each in config.custom_hooks):
-            hook().before_train(_Runner(model))
+            hook().before_train(SimpleNamespace(model=model))
     config.optim_wrapper.optimizer.lr = 0.0
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
     step = torch.compile(model.train_step) if training.compile else model.train_step
     for images in batches:
         batch = noise(image_size(config), classes, images, OBJECTS)
-        _forget_memory(device)
+        if device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         taken = _repeat(partial(step, batch, wrapper), device, budget)
         memory = torch.cuda.max_memory_reserved() if device == "cuda" else 0
-        losses = {
-            name: _loss_seconds(whole, architecture, name, config, wrapper, images, device)
-            for name in experiment.activations
-        }
+        losses = {}
+        for name, each in configs.items():
+            stages = zip(box_heads(each.model), samplers(config.model), strict=True)
+            losses[name] = sum(_loss_seconds(head, sampler.num * images, wrapper, device) for head, sampler in stages)
         shares = {name: loss / (taken - losses[first] + loss) for name, loss in losses.items()}
         yield {"step": dict(images=images, seconds=taken, memory_bytes=memory, loss_shares=shares)}
     yield {"images_per_second": 1 / _prediction_seconds(model, config, device, budget)}
-
-
-class _Runner:
-    """What hooks look at before a training."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
 
 
 def _repeat(action: Callable[[], Any], device: str, budget: float) -> float:
@@ -159,23 +157,8 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _forget_memory(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _loss_seconds(
-    experiment: Experiment, architecture: str, activation: str, own: Config, wrapper: Any, images: int, device: str
-) -> float:
-    """Seconds of the classification loss, forward and backward, on as many RoIs as a step samples, in all stages."""
-    batch = experiment.model_copy(update={"batch": experiment.training.images_per_gpu})
-    config = cell_config(batch, architecture, activation, 0)
-    heads = zip(box_heads(config.model), samplers(own.model), strict=True)
-    return sum(_stage_seconds(head, sampler.num * images, wrapper, device) for head, sampler in heads)
-
-
-def _stage_seconds(head: Any, rois: int, wrapper: Any, device: str) -> float:
+def _loss_seconds(head: Any, rois: int, wrapper: Any, device: str) -> float:
+    """Seconds of the classification loss of ``head``, forward and backward, on so many RoIs."""
     loss = MODELS.build(head.loss_cls).to(device)
     custom = getattr(loss, "custom_cls_channels", False)
     outputs = loss.get_cls_channels(head.num_classes) if custom else head.num_classes + 1
@@ -192,16 +175,16 @@ def _stage_seconds(head: Any, rois: int, wrapper: Any, device: str) -> float:
 
 
 def _prediction_seconds(model: Any, config: Config, device: str, budget: float) -> float:
-    """Seconds in which one image is predicted, with as many detections as are kept, masks in the picture's size."""
+    """Seconds in which one image is predicted, with as many detections as are kept, masks in the picture's size.
+
+    Leaves ``model`` with scores that :func:`_scatter` makes.
+    """
     model.eval()
-    threshold_passed = [head.fc_cls.register_forward_hook(_scatter) for head in box_heads(model)]
+    for head in box_heads(model):
+        head.fc_cls.register_forward_hook(_scatter)
     batch = noise(image_size(config), box_heads(model)[0].num_classes, 1, OBJECTS)
-    try:
-        with torch.inference_mode():
-            return _repeat(partial(model.test_step, batch), device, budget)
-    finally:
-        for hook in threshold_passed:
-            hook.remove()
+    with torch.inference_mode():
+        return _repeat(partial(model.test_step, batch), device, budget)
 
 
 def _scatter(_: Any, __: Any, logits: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatch
@@ -19,12 +19,10 @@ import torch
 from gumbel.experiment.schema import Experiment, Precision, Training
 from gumbel.jobs.files import write_json
 
-SCHEMA = 1
 #: What may follow the precision in a mode, each after a "+".
 SPEEDUPS = ("channels_last", "compile")
 #: Modes that are tried unless others are named: every precision, and the last one with each of the speed-ups.
 MODES = (*get_args(Precision), *(f"{get_args(Precision)[-1]}+{each}" for each in SPEEDUPS))
-BATCHES = (4, 16)
 #: Part of a row's time in which is measured; the rest is for its start and end.
 _MEASURING = 0.7
 
@@ -68,7 +66,7 @@ class Trial:
     cuda: str | None
     finished: str
     rows: list[Row]
-    schema: int = SCHEMA
+    schema: int = 1
 
     def row(self, architecture: str, training: Training) -> Row | None:
         """The row of a cell that is trained so, if it was tried and had a result."""
@@ -118,10 +116,6 @@ def rows(experiment: Experiment, only: Sequence[str] = ()) -> list[Row]:
     return list(chosen.values())
 
 
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else device
 
@@ -139,7 +133,7 @@ def trial(
     experiment: Experiment,
     output: Path,
     only: Sequence[str] = (),
-    batches: Sequence[int] = BATCHES,
+    batches: Sequence[int] = (4, 16),
     device: str | None = None,
     seconds: float = 60.0,
 ) -> Trial:
@@ -155,7 +149,7 @@ def trial(
     Raises:
         ValueError: as :func:`rows`.
     """
-    device = device or default_device()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     wanted = rows(experiment, only)
     found = Trial(experiment.name, device_name(device), torch.__version__, torch.version.cuda, "", [])
     if (kept := read(output)) and (kept.device, kept.torch) == (found.device, found.torch):
@@ -201,26 +195,22 @@ class _Process:
         """``row`` with what the process finds within ``seconds``."""
         start = time.monotonic()
         try:
-            row = self._receive(row, task, start + seconds)
+            self.connection.send(task)
+            while self.connection.poll(max(0.0, start + seconds - time.monotonic())):
+                message = self.connection.recv()
+                if message is None:
+                    break
+                if "step" in message:
+                    message = {"steps": [*row.steps, Step(**message["step"])]}
+                row = replace(row, **message)
+            else:
+                row = replace(row, problem="out of time")
+        except (EOFError, OSError):
+            self.process.join()
+            row = replace(row, problem=f"the process ended with status {self.process.exitcode}")
         finally:
             self.end()
         return replace(row, seconds=round(time.monotonic() - start, 1))
-
-    def _receive(self, row: Row, task: tuple[Any, ...], end: float) -> Row:
-        try:
-            self.connection.send(task)
-            while self.connection.poll(max(0.0, end - time.monotonic())):
-                message = self.connection.recv()
-                if message is None:
-                    return row
-                if "step" in message:
-                    row = replace(row, steps=[*row.steps, Step(**message["step"])])
-                else:
-                    row = replace(row, **message)
-        except (EOFError, OSError):
-            self.process.join()
-            return replace(row, problem=f"the process ended with status {self.process.exitcode}")
-        return replace(row, problem="out of time")
 
     def end(self) -> None:
         """Let the process go; what has not ended in a moment is killed, with the compilers that it started."""
@@ -235,7 +225,7 @@ class _Process:
 
 
 def _serve(connection: Connection) -> None:
-    """Measure the one row that comes."""
+    """Send every finding of the one row that comes, then None; what is raised is its problem, in one line."""
     from gumbel.preflight.measure import measure
 
     os.setsid()
@@ -243,13 +233,8 @@ def _serve(connection: Connection) -> None:
         experiment, row, *others = connection.recv()
     except EOFError:
         return
-    _say(connection, lambda: measure(experiment, row.architecture, training_of(experiment, row.mode), *others))
-
-
-def _say(connection: Connection, findings: Callable[[], Iterable[dict[str, Any]]]) -> None:
-    """Send every finding, then None; what is raised is sent as the row's problem, in one line."""
     try:
-        for finding in findings():
+        for finding in measure(experiment, row.architecture, training_of(experiment, row.mode), *others):
             connection.send(finding)
     except Exception as error:
         words = " ".join(f"{type(error).__name__}: {error}".split())
@@ -274,10 +259,3 @@ def line(row: Row, batches: Sequence[int]) -> str:
             cells += f"{'-':>14} {'-':>6} {'-':>6}"
     predicted = "-" if row.images_per_second is None else f"{row.images_per_second:.1f}"
     return f"{row!s:<36}{cells} {predicted:>12}" + (f"  {row.problem}" if row.problem else "")
-
-
-def table(found: Trial) -> str:
-    """All rows, those of one architecture together."""
-    batches = sorted({step.images for row in found.rows for step in row.steps})
-    ordered = sorted(found.rows, key=lambda row: row.architecture)
-    return "\n".join([heading(batches), *(line(row, batches) for row in ordered)])

@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 from gumbel.datasets.download import Patience
+from gumbel.datasets.lvis_v1 import Facts, published
 from gumbel.datasets.lvis_v1 import provide as lvis
 from gumbel.paths import REPOSITORY, DataPaths
 from tests.datasets.server import HASTE, IMPATIENT, Server, serve
@@ -56,7 +57,7 @@ class Miniature:
     """Its server, the facts that describe it, and folders for the data and the links."""
 
     server: Server
-    facts: lvis.Facts
+    facts: Facts
     root: Path
     links: DataPaths
 
@@ -94,9 +95,7 @@ def mini(served, tmp_path, monkeypatch):
         for path in sorted(served.folder.glob("*.zip"))
     ]
     splits = {split: {"images": len(IMAGES[split]), "annotations": len(OBJECTS[split])} for split in IMAGES}
-    facts = lvis.Facts(
-        splits=splits, annotated_images=1, archives=archives, attribution="Whose it is.", categories=ROWS
-    )
+    facts = Facts(splits=splits, annotated_images=1, archives=archives, attribution="Whose it is.", categories=ROWS)
     return Miniature(served, facts, Path("data/lvis_v1"), DataPaths(Path("data/lvis_v1")))
 
 
@@ -320,7 +319,7 @@ def test_a_file_where_a_link_belongs_is_not_replaced(mini, tmp_path):
 
 def test_the_published_figures_agree_with_each_other():
     """Counted from the table of categories, which comes from the annotations, and known from the paper of LVIS."""
-    facts = lvis.facts()
+    facts = published()
     assert sum(int(row["instance_count"]) for row in facts.categories) == facts.splits["train"].annotations == 1270141
     letters = [row["frequency"] for row in facts.categories]
     assert [letters.count(letter) for letter in "rcf"] == [337, 461, 405]
@@ -341,7 +340,7 @@ def test_the_benchmarks_file_has_lvis_shape_and_every_stage_reads_it():
     command += ["--only", "verify", "--only", "objects", "--only", "mmdet"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     record = json.loads(done.stdout.splitlines()[-1])
-    instances = sum(-(-int(row["instance_count"]) // 500) for row in lvis.facts().categories)
+    instances = sum(-(-int(row["instance_count"]) // 500) for row in published().categories)
     seen = record["verify"]["result"]
     assert (seen["images"], seen["annotations"], seen["categories"]) == (201, instances, 1203)
     assert record["mmdet"]["result"] == 201  # of 201, with 18 objects on average, none is empty

@@ -62,7 +62,7 @@ def test_a_trial_measures_prints_a_table_and_goes_on_after_a_row_that_fails(tmp_
     assert row.images_per_second > 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("mask_rcnn_r50/bf16 ")
-    assert trial.table(found).splitlines()[-1] == lines[-1]
+    assert trial.line(row, [1, 2]) == lines[-1]
 
 
 def test_a_row_ends_when_its_time_is_over_with_what_it_has_found():

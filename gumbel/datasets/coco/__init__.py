@@ -64,10 +64,6 @@ class Coco(DataSet):
     def splits(self) -> tuple[str, ...]:
         return tuple(self.settings.splits)
 
-    @property
-    def record(self) -> Path:
-        return self.root / "verified.json"
-
     def given(self, split: str) -> Files:
         """Where the user has the split."""
         files = self.settings.splits[split]
@@ -113,11 +109,12 @@ class Coco(DataSet):
 @cache
 def _counted(annotations: Path) -> tuple[int, int, list[float]]:
     """Categories, images, and the share of the annotated images that shows each category, by id."""
-    from gumbel.datasets.coco.provide import image_counts, read
+    from gumbel.datasets.coco.provide import counts, read
 
     record = read(annotations)
     annotated = {entry["image_id"] for entry in record["annotations"] if not entry.get("iscrowd")}
-    shares = [count / max(1, len(annotated)) for count in image_counts(record).values()]
+    images, _ = counts(record)
+    shares = [images[key] / max(1, len(annotated)) for key in sorted(each["id"] for each in record["categories"])]
     return len(record["categories"]), len(record["images"]), shares
 
 

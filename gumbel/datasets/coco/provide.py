@@ -5,21 +5,27 @@ categories that are known to be absent, which is all that are not annotated in i
 Files that bring these themselves keep them.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 from pycocotools import mask as coco_mask
 
-from gumbel.datasets.annotations import URL_PREFIX
+from gumbel.datasets.annotations import URL_PREFIX, count, frequency
 from gumbel.datasets.coco import Coco
 from gumbel.datasets.links import link
 from gumbel.jobs.files import atomic_path, write_json
 from gumbel.jobs.manifest import sha256
 
 Record = dict[str, Any]
+#: The lists that annotations have, and what each of their entries must have.
+FIELDS = {
+    "images": ("id", "file_name", "width", "height"),
+    "categories": ("id", "name"),
+    "annotations": ("id", "image_id", "category_id", "bbox"),
+}
 
 
 def provide(data: Coco) -> None:
@@ -60,36 +66,28 @@ def read(path: Path) -> Record:
         record = orjson.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"expected annotations in COCO's form, found no JSON in {path} ({error})") from error
-    for key in ("images", "annotations", "categories"):
+    for key, needed in FIELDS.items():
         if not isinstance(record, dict) or not isinstance(record.get(key), list) or not record[key]:
             raise ValueError(
                 f"expected a list `{key}` in {path}, as COCO's annotations have, found none or an empty one"
             )
-    for key, needed in (("images", ("id", "file_name", "width", "height")), ("categories", ("id", "name"))):
-        _require_fields(record[key], needed, f"`{key}` of {path}")
-    _require_fields(record["annotations"], ("id", "image_id", "category_id", "bbox"), f"`annotations` of {path}")
+        where, seen = f"`{key}` of {path}", set()
+        for place, entry in enumerate(record[key]):
+            if missing := [field for field in needed if not isinstance(entry, dict) or field not in entry]:
+                raise ValueError(
+                    f"expected {', '.join(needed)} in every entry of {where}, found entry {place} without {missing[0]}"
+                )
+            if type(entry["id"]) is not int or entry["id"] in seen:
+                raise ValueError(
+                    f"expected whole numbers that differ as ids in {where}, found {entry['id']!r} in entry {place}"
+                )
+            seen.add(entry["id"])
     return record
 
 
-def _require_fields(entries: list[Record], needed: Collection[str], where: str) -> None:
-    seen = set()
-    for place, entry in enumerate(entries):
-        if missing := [key for key in needed if not isinstance(entry, dict) or key not in entry]:
-            raise ValueError(
-                f"expected {', '.join(needed)} in every entry of {where}, found entry {place} without {missing[0]}"
-            )
-        if not isinstance(entry["id"], int) or isinstance(entry["id"], bool) or entry["id"] in seen:
-            raise ValueError(
-                f"expected whole numbers that differ as ids in {where}, found {entry['id']!r} in entry {place}"
-            )
-        seen.add(entry["id"])
-
-
-def image_counts(record: Record) -> dict[int, int]:
-    """Images that show each category, by its id, ascending."""
-    pairs = {(entry["category_id"], entry["image_id"]) for entry in record["annotations"] if not entry.get("iscrowd")}
-    shown = Counter(category for category, _ in pairs)
-    return {key: shown[key] for key in sorted(category["id"] for category in record["categories"])}
+def counts(record: Record) -> tuple[Counter[int], Counter[int]]:
+    """Images that show each category, and its objects, by its id."""
+    return count(entry for entry in record["annotations"] if not entry.get("iscrowd"))
 
 
 def _categories(data: Coco, records: Mapping[str, Record]) -> list[Record]:
@@ -102,27 +100,25 @@ def _categories(data: Coco, records: Mapping[str, Record]) -> list[Record]:
                 f"expected the categories of train in {data.given(split).annotations}, found a difference in "
                 f"{different}; give every split the same `categories`"
             )
-    images = image_counts(records["train"])
-    instances = Counter(each["category_id"] for each in records["train"]["annotations"] if not each.get("iscrowd"))
-    rare, common = data.settings.rare, data.settings.common
+    images, instances = counts(records["train"])
     return [
         {
             "id": key,
-            "name": named["train"][key],
-            "image_count": count,
+            "name": name,
+            "image_count": images[key],
             "instance_count": instances[key],
-            "frequency": "r" if count <= rare else "c" if count <= common else "f",
+            "frequency": frequency(images[key], data.settings.rare, data.settings.common),
         }
-        for key, count in images.items()
+        for key, name in sorted(named["train"].items())
     ]
 
 
 def _in_lvis_form(data: Coco, split: str, record: Record, categories: list[Record]) -> Record:
-    source = data.given(split).annotations
+    source, folder = data.given(split).annotations, data.given(split).images
     known, sizes = {each["id"] for each in categories}, {each["id"]: each for each in record["images"]}
     annotations: list[Record] = []
-    shown: dict[int, set[int]] = {key: set() for key in sizes}
-    crowds: dict[int, set[int]] = {key: set() for key in sizes}
+    shown: dict[int, set[int]] = defaultdict(set)
+    crowds: dict[int, set[int]] = defaultdict(set)
     for entry in record["annotations"]:
         if entry["image_id"] not in sizes or entry["category_id"] not in known:
             raise ValueError(
@@ -140,7 +136,7 @@ def _in_lvis_form(data: Coco, split: str, record: Record, categories: list[Recor
             crowds[entry["image_id"]].add(entry["category_id"])
         else:
             annotations.append(_annotation(entry, sizes[entry["image_id"]], len(annotations) + 1, source))
-    images = list(_images(data, split, record["images"], known, shown, crowds))
+    images = [_image(each, split, folder, known - shown[each["id"]], crowds[each["id"]]) for each in record["images"]]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
@@ -161,40 +157,26 @@ def _annotation(entry: Record, image: Record, number: int, source: Path) -> Reco
         )
     area = entry.get("area")
     if area is None:
-        parts = coco_mask.frPyObjects(segmentation, *size) if _is_plain(segmentation) else segmentation
+        compressed = isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list)
+        parts = segmentation if compressed else coco_mask.frPyObjects(segmentation, *size)
         area = float(coco_mask.area(coco_mask.merge(parts) if isinstance(parts, list) else parts))
     kept = {key: entry[key] for key in ("image_id", "category_id", "bbox")}
     return {"id": number, **kept, "area": area, "segmentation": segmentation}
 
 
-def _is_plain(segmentation: Any) -> bool:
-    """Polygons, or run lengths as a list."""
-    return isinstance(segmentation, list) or isinstance(segmentation["counts"], list)
-
-
-def _images(
-    data: Coco,
-    split: str,
-    entries: list[Record],
-    known: set[int],
-    shown: Mapping[int, set[int]],
-    crowds: Mapping[int, set[int]],
-) -> Iterator[Record]:
-    folder = data.given(split).images
-    for entry in entries:
-        name = Path(entry["file_name"])
-        if name.is_absolute() or ".." in name.parts or not (folder / name).is_file():
-            raise ValueError(
-                f"expected the picture of image {entry['id']} below {folder}, found none at {name}; complete the "
-                f"folder, or let data.splits.{split}.images name the one that `file_name` starts from"
-            )
-        absent = entry.get("neg_category_ids", known - shown[entry["id"]])
-        partial = set(entry.get("not_exhaustive_category_ids", ())) | crowds[entry["id"]]
-        yield {
-            "id": entry["id"],
-            "width": entry["width"],
-            "height": entry["height"],
-            "coco_url": f"{URL_PREFIX}{split}/{name}",
-            "neg_category_ids": sorted(absent),
-            "not_exhaustive_category_ids": sorted(partial),
-        }
+def _image(entry: Record, split: str, folder: Path, absent: set[int], crowds: set[int]) -> Record:
+    """An image; ``absent`` are its negatives where the file lists none, ``crowds`` join those not exhaustive."""
+    name = Path(entry["file_name"])
+    if name.is_absolute() or ".." in name.parts or not (folder / name).is_file():
+        raise ValueError(
+            f"expected the picture of image {entry['id']} below {folder}, found none at {name}; complete the "
+            f"folder, or let data.splits.{split}.images name the one that `file_name` starts from"
+        )
+    return {
+        "id": entry["id"],
+        "width": entry["width"],
+        "height": entry["height"],
+        "coco_url": f"{URL_PREFIX}{split}/{name}",
+        "neg_category_ids": sorted(entry.get("neg_category_ids", absent)),
+        "not_exhaustive_category_ids": sorted({*entry.get("not_exhaustive_category_ids", ()), *crowds}),
+    }

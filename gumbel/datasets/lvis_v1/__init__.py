@@ -5,23 +5,50 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from gumbel.datasets import DataSet
+from gumbel.datasets.published import Download
 from gumbel.paths import CONFIGS, DATA
+from gumbel.section import Section
 
 #: What a whole copy holds, and its categories.
 FACTS, CATEGORIES = CONFIGS / "datasets" / "lvis_v1.yaml", CONFIGS / "paper" / "lvis_v1_categories.csv"
 
 
+class Size(Section):
+    """How many images and annotations a split has."""
+
+    images: int
+    annotations: int
+
+
+class Archive(Download):
+    """A zip archive of ``files`` files, all of them in the folder ``member``, or of the one file ``member``."""
+
+    file: str
+    member: str
+    files: int
+    unpacked: int
+
+
+class Facts(Section):
+    """What a whole LVIS v1 is. ``categories`` are rows of configs/paper/lvis_v1_categories.csv, in the order of ids."""
+
+    splits: dict[str, Size]
+    annotated_images: int
+    archives: list[Archive]
+    attribution: str
+    categories: list[dict[str, str]]
+
+
 @cache
-def published() -> dict[str, Any]:
-    """What is published of LVIS v1, with a row for each category in the order of their ids."""
+def published() -> Facts:
+    """LVIS v1 as published."""
     with CATEGORIES.open(newline="") as file:
         categories = sorted(csv.DictReader(file), key=lambda row: int(row["id"]))
-    return {"categories": categories, **yaml.safe_load(FACTS.read_text())}
+    return Facts(categories=categories, **yaml.safe_load(FACTS.read_text()))
 
 
 class LVIS(DataSet):
@@ -37,22 +64,18 @@ class LVIS(DataSet):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return tuple(published()["splits"])
-
-    @property
-    def record(self) -> Path:
-        return self.root / "verified.json"
+        return tuple(published().splits)
 
     def provide(self) -> None:
-        from gumbel.datasets.lvis_v1.provide import facts, provide
+        from gumbel.datasets.lvis_v1.provide import provide
 
-        provide(self.source, self, facts())
+        provide(self.source, self, published())
 
     def classes(self, split: str) -> int:
-        return len(published()["categories"])
+        return len(published().categories)
 
     def size(self, split: str) -> int:
-        return published()["splits"][split]["images"]
+        return published().splits[split].images
 
     def digests(self) -> Iterator[tuple[Path, str]]:
         for split, seen in json.loads(self.record.read_text())["annotations"].items():
@@ -64,7 +87,7 @@ class LVIS(DataSet):
 
     @property
     def image_shares(self) -> list[float]:
-        return [int(row["image_count"]) / published()["annotated_images"] for row in published()["categories"]]
+        return [int(row["image_count"]) / published().annotated_images for row in published().categories]
 
     def problems(self) -> Iterator[str]:
         """Files where links belong: Snakemake would remove them to have the links made."""

@@ -3,7 +3,7 @@
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,13 @@ def check_annotations(
         ValueError: a count or a category differs, or the file is damaged.
     """
     pictures, found, image_ids, category_ids = _scan(path)
-    problems = list(_differences("images", images, len(pictures)))
-    problems += _differences("annotations", annotations, len(category_ids))
-    problems += _category_differences(categories, found)
+    compared = [("images", images, len(pictures)), ("annotations", annotations, len(category_ids))]
+    problems = _differences([*compared, ("categories", len(categories), len(found))])
+    wanted = [{name: row[name] for name in _IDENTITY} for row in categories]
+    pairs = zip(wanted, found, strict=False)
+    problems += [f"expected category {one}, found {other}" for one, other in pairs if one != other]
     if counted and not problems:
-        problems += _count_differences(categories, image_ids, category_ids)
+        problems = _differences(_counts(categories, image_ids, category_ids))
     if problems:
         raise ValueError(
             f"expected LVIS v1 as published in {path}; found a difference:\n  " + "\n  ".join(problems[:5]) + "\n"
@@ -75,30 +77,20 @@ def _scan(path: Path) -> tuple[set[str], Rows, np.ndarray, np.ndarray]:
     return pictures, found, np.array(image_ids, dtype=np.int64), np.array(category_ids, dtype=np.int64)
 
 
-def _differences(what: str, expected: Any, found: Any) -> Iterable[str]:
-    if expected != found:
-        yield f"expected {expected} {what}, found {found}"
+def _differences(compared: Iterable[tuple[str, int, int]]) -> list[str]:
+    return [f"expected {expected} {what}, found {found}" for what, expected, found in compared if expected != found]
 
 
-def _category_differences(expected: Rows, found: Rows) -> Iterable[str]:
-    yield from _differences("categories", len(expected), len(found))
-    for one, other in zip(expected, found, strict=False):
-        wanted = {name: one[name] for name in _IDENTITY}
-        if wanted != other:
-            yield f"expected category {wanted}, found {other}"
-
-
-def _count_differences(expected: Rows, image_ids: np.ndarray, category_ids: np.ndarray) -> Iterable[str]:
-    """Compare the instances of each category, and the images that show it."""
-    last = max(int(row["id"]) for row in expected)
+def _counts(categories: Rows, image_ids: np.ndarray, category_ids: np.ndarray) -> Iterator[tuple[str, int, int]]:
+    """Instances of each category, and images that show it: as published, and as they are."""
+    last = max(int(row["id"]) for row in categories)
     pairs = np.unique(image_ids * (last + 1) + category_ids)
     instances = np.bincount(category_ids, minlength=last + 1)
     images = np.bincount(pairs % (last + 1), minlength=last + 1)
-    for row in expected:
-        yield from _differences(
-            f"annotations of {row['name']}", int(row["instance_count"]), int(instances[int(row["id"])])
-        )
-        yield from _differences(f"images with {row['name']}", int(row["image_count"]), int(images[int(row["id"])]))
+    for row in categories:
+        key = int(row["id"])
+        yield f"annotations of {row['name']}", int(row["instance_count"]), instances[key]
+        yield f"images with {row['name']}", int(row["image_count"]), images[key]
 
 
 def check_pictures(named: Iterable[str], folders: Mapping[str, Path]) -> dict[str, int]:

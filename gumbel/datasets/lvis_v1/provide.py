@@ -4,20 +4,21 @@ import os
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gumbel.datasets.download import PATIENCE, Download, Patience, fetch
+from gumbel.datasets.download import fetch
 from gumbel.datasets.links import link
-from gumbel.datasets.lvis_v1 import published
+from gumbel.datasets.lvis_v1 import Archive, Facts
 from gumbel.datasets.lvis_v1.checks import check_annotations, check_pictures
+from gumbel.datasets.published import PATIENCE, Patience
 from gumbel.datasets.unpack import unpack
 from gumbel.jobs.files import atomic_path, write_json
 from gumbel.paths import DataPaths
-from gumbel.section import Section
 
 #: Where copies keep annotations and pictures, below their root. Downloads go to the first place.
 ANNOTATIONS = (
@@ -29,37 +30,6 @@ ANNOTATIONS = (
     "{split}.json",
 )
 PICTURES = ("{folder}", "images/{folder}", "coco/{folder}", "coco/images/{folder}", "lvis_v1/{folder}")
-
-
-class Size(Section):
-    """How many images and annotations a split has."""
-
-    images: int
-    annotations: int
-
-
-class Archive(Download):
-    """A zip archive of ``files`` files, all of them in the folder ``member``, or of the one file ``member``."""
-
-    file: str
-    member: str
-    files: int
-    unpacked: int
-
-
-class Facts(Section):
-    """What a whole LVIS v1 is. ``categories`` are rows of configs/paper/lvis_v1_categories.csv."""
-
-    splits: dict[str, Size]
-    annotated_images: int
-    archives: list[Archive]
-    attribution: str
-    categories: list[dict[str, str]]
-
-
-def facts() -> Facts:
-    """LVIS v1 as published: configs/datasets/lvis_v1.yaml and the paper's categories."""
-    return Facts(**published())
 
 
 def provide(root: Path, links: DataPaths, whole: Facts, patience: Patience = PATIENCE) -> None:
@@ -95,19 +65,16 @@ def _places(root: Path, archive: Archive) -> list[Path]:
 
 def _find(root: Path, archives: Iterable[Archive]) -> dict[str, Path]:
     """Where each member is, of those that are there."""
-    places = {archive.member: [place for place in _places(root, archive) if place.exists()] for archive in archives}
-    return {member: there[0] for member, there in places.items() if there}
+    found = {archive.member: next(filter(Path.exists, _places(root, archive)), None) for archive in archives}
+    return {member: place for member, place in found.items() if place}
 
 
 def _download(root: Path, archives: list[Archive], patience: Patience) -> None:
     """Download and unpack ``archives``, side by side. What was complete before a failure is kept."""
     folder = root / "downloads"
-    try:
+    with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
+    if not os.access(folder, os.W_OK):
         lines = "".join(f"\n  {', '.join(map(str, _places(root, archive)))}" for archive in archives)
         raise PermissionError(
             f"expected one of each line{lines}\nfound none, and {root} cannot be written to, to download it. "
