@@ -29,9 +29,9 @@ class MappedLVISDataset(LVISV1Dataset):
     """mmdet's ``LVISV1Dataset``, read from the annotations once and mapped into memory from then on.
 
     What mmdet makes of LVIS's 1.1 GB takes each process minutes and gigabytes. Here the first process that needs it
-    writes it beside the annotations (Arrow; in the user's cache where that folder is read-only), and the others wait for
-    it. The file is named by the annotations' digest and by all settings that decide what is in it. Items are mmdet's
-    own, pickled.
+    writes it beside the annotations, in the user's cache if that folder is read-only, and the others wait for it.
+    The file is named by the annotations' digest and by all settings that decide what is in it. Items are mmdet's own,
+    pickled.
 
     Raises:
         NotImplementedError: a subset is asked for after all; ``indices`` of the configuration makes one.
