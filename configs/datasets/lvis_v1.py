@@ -2,7 +2,7 @@
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
+    dict(type="LoadBoxedAnnotations", with_bbox=True, with_mask=True),
     dict(
         type="RandomChoiceResize",
         scales=[(1333, 640), (1333, 672), (1333, 704), (1333, 736), (1333, 768), (1333, 800)],

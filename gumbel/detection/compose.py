@@ -23,6 +23,7 @@ from gumbel.jobs.files import atomic_path
 from gumbel.paths import CONFIGS, DataPaths, ExperimentPaths, TrainingPaths
 
 CUSTOM_IMPORTS = [
+    "gumbel.detection.boxed_masks",
     "gumbel.detection.loading",
     "gumbel.detection.losses",
     "gumbel.detection.loop",
@@ -55,7 +56,7 @@ def cell_config(experiment: Experiment, architecture: str, activation: str, seed
     dataset = config.train_dataloader.dataset
     if experiment.gol.polygons:
         for step in dataset.pipeline:
-            if step.type == "LoadAnnotations":
+            if step.type == "LoadBoxedAnnotations":
                 step.poly2mask = False
     if experiment.oversample:
         config.train_dataloader.dataset = ConfigDict(

@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import os
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from mmdet.datasets import LVISV1Dataset
 from mmdet.registry import DATASETS
+from platformdirs import user_cache_path
 
 from gumbel.jobs import manifest
 from gumbel.jobs.files import atomic_path
@@ -27,8 +29,9 @@ class MappedLVISDataset(LVISV1Dataset):
     """mmdet's ``LVISV1Dataset``, read from the annotations once and mapped into memory from then on.
 
     What mmdet makes of LVIS's 1.1 GB takes each process minutes and gigabytes. Here the first process that needs it
-    writes it beside the annotations (Arrow), and the others wait for it. The file is named by the annotations' digest
-    and by all settings that decide what is in it. Items are mmdet's own, pickled.
+    writes it beside the annotations, in the user's cache if that folder is read-only, and the others wait for it.
+    The file is named by the annotations' digest and by all settings that decide what is in it. Items are mmdet's own,
+    pickled.
 
     Raises:
         NotImplementedError: a subset is asked for after all; ``indices`` of the configuration makes one.
@@ -65,7 +68,10 @@ class MappedLVISDataset(LVISV1Dataset):
         settings = {key: value for key, value in vars(self).items() if key not in ("pipeline", "max_refetch")}
         decisive = [manifest.sha256(annotations), version("mmdet"), version("mmengine"), repr(settings)]
         digest = hashlib.sha256("\n".join(decisive).encode()).hexdigest()[:16]
-        return annotations.with_name(f".{annotations.name}.{decisive[0][:16]}.{digest}.arrow")
+        folder = annotations.parent
+        if not os.access(folder, os.W_OK):
+            folder = user_cache_path("gumbel", ensure_exists=True)
+        return folder / f".{annotations.name}.{decisive[0][:16]}.{digest}.arrow"
 
     def _write(self, path: Path) -> None:
         """Let a process of its own read the annotations: its memory goes with it."""
@@ -73,7 +79,7 @@ class MappedLVISDataset(LVISV1Dataset):
         with ProcessPoolExecutor(1, mp_context=fork) as process:
             process.submit(_write, self, path).result()
         current = ".".join(path.name.split(".")[:-2])
-        for other in path.parent.glob(f".{Path(self.ann_file).name}.*.arrow"):
+        for other in Path(self.ann_file).parent.glob(f".{Path(self.ann_file).name}.*.arrow"):
             if not other.name.startswith(current):
                 other.unlink(missing_ok=True)
 

@@ -223,7 +223,7 @@ def test_the_authors_gol_learns_and_scores(architecture):
     narrow = matrix.parse(GOL.model_dump(mode="json") | NARROW)
     config = cell_config(narrow, architecture, "gumbel", seed=0)
     config.model.backbone.init_cfg = None
-    assert [step.poly2mask for step in train_dataset(config).pipeline if step.type == "LoadAnnotations"] == [False]
+    assert [step.poly2mask for step in train_dataset(config).pipeline if step.type == "LoadBoxedAnnotations"] == [False]
     torch.manual_seed(0)
     model = MODELS.build(config.model)
     model.init_weights()

@@ -106,6 +106,15 @@ def test_annotations_are_read_once_and_again_when_they_change(settings, tmp_path
     assert other != written, "what older annotations have left is removed"
 
 
+def test_annotations_in_a_read_only_folder_are_mapped_from_the_users_cache(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # The superuser may write everywhere, so the answer of the file system is changed, not the folder
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    assert_same(MappedLVISDataset(**settings), LVISV1Dataset(**settings))
+    assert not list(tmp_path.glob(".train.json.*"))
+    assert len(list((tmp_path / "cache").rglob(".train.json.*.arrow"))) == 1
+
+
 def test_images_of_rare_categories_are_repeated_as_often(settings):
     found = ClassBalancedDataset(MappedLVISDataset(**settings), 0.9)
     expected = ClassBalancedDataset(LVISV1Dataset(**settings), 0.9)
