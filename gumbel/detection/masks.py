@@ -13,6 +13,7 @@ import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from torch import Tensor, nn
 
+from gumbel.detection.parts import mask_heads
 from gumbel.evaluation.compiled import compiled
 
 #: What this near to the threshold is left to PyTorch, whose rounding depends on the processor: positions of up to 64
@@ -28,12 +29,10 @@ def keep_unpasted(model: nn.Module) -> None:
     Raises:
         TypeError: a mask head that does not paste as mmdet's own.
     """
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] == "mask_head":
-            for head in module if isinstance(module, nn.ModuleList) else [module]:
-                if not isinstance(head, FCNMaskHead):
-                    raise TypeError(f"expected mask heads that are mmdet's FCNMaskHead, found {type(head).__name__}")
-                head._predict_by_feat_single = _unpasted.__get__(head)
+    for head in mask_heads(model):
+        if not isinstance(head, FCNMaskHead):
+            raise TypeError(f"expected mask heads that are mmdet's FCNMaskHead, found {type(head).__name__}")
+        head._predict_by_feat_single = _unpasted.__get__(head)
 
 
 def _unpasted(

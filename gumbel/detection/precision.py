@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from mmengine.runner import autocast
 from torch import Tensor, nn
 
-from gumbel.detection.parts import roi_extractors
+from gumbel.detection.parts import roi_extractors, unwrapped
 from gumbel.experiment.schema import Training
 
 #: Precisions in which GPUs may round the factors of float32 products to TF32, whose mantissa is longer than bfloat16's.
@@ -37,7 +37,7 @@ class Bfloat16Hook(Hook):
     """Keep boxes in float32, as :func:`keep_boxes` says, before the training begins."""
 
     def before_train(self, runner: Any) -> None:
-        keep_boxes(getattr(runner.model, "module", runner.model))
+        keep_boxes(unwrapped(runner.model))
 
 
 def keep_boxes(model: Any) -> None:

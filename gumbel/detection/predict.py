@@ -69,16 +69,19 @@ def predict(config_path: Path, checkpoint: Path, outputs: Mapping[tuple[str, str
     model = build_trained(config, checkpoint)
     facts = {"config_sha256": manifest.sha256(config_path), "checkpoint_sha256": manifest.sha256(checkpoint)}
     for split in dict.fromkeys(split for split, _ in outputs):
-        loader = _loader(config.test_dataloaders[split])
-        annotations = manifest.sha256(Path(config.test_dataloaders[split].dataset.ann_file))
+        settings = config.test_dataloaders[split]
+        loader = Runner.build_dataloader(dict(settings, sampler=dict(type="ChosenSampler")))
+        annotations = manifest.sha256(Path(settings.dataset.ann_file))
         files = {}
         for scoring in [scoring for other, scoring in outputs if other == split]:
             set_scoring(model, scoring)
-            own = {"annotations_sha256": annotations, "scoring": scoring, "loss_cls": _loss(model)}
+            loss_cls = repr(classification_losses(model)[0])
+            own = {"annotations_sha256": annotations, "scoring": scoring, "loss_cls": loss_cls}
             files[scoring] = _Parts(outputs[split, scoring], facts | own)
         starts = range(0, len(loader.dataset), PART)
         mine = starts[processes.rank :: processes.number]
-        _predict_parts(model, loader, [start for start in mine if not _is_done(files, start)], files)
+        left = [start for start in mine if not all(parts.path(start).exists() for parts in files.values())]
+        _predict_parts(model, loader, left, files)
         if distributed.is_initialized():
             distributed.barrier()
         if processes.rank == 0:
@@ -192,14 +195,6 @@ class ChosenSampler:
         return len(self.indices)
 
 
-def _loader(config: Any) -> Any:
-    return Runner.build_dataloader(dict(config, sampler=dict(type="ChosenSampler")))
-
-
-def _loss(model: BaseModel) -> str:
-    return repr(classification_losses(model)[0])
-
-
 @dataclass(frozen=True)
 class _Parts:
     """The finished parts of a file of predictions: in a folder beside it, named by all that they are made from."""
@@ -216,9 +211,6 @@ class _Parts:
         """The part whose first image is ``start``."""
         return self.folder / f"{start}.parquet"
 
-    def writer(self, start: int) -> PredictionWriter:
-        return PredictionWriter(self.path(start), self.metadata)
-
     def join(self, starts: range) -> None:
         """Write the file, and remove the parts with whatever killed and other predictions have left."""
         with PredictionWriter(self.output, self.metadata) as writer:
@@ -226,10 +218,6 @@ class _Parts:
                 writer.copy(self.path(start))
         for left in self.output.parent.glob(f".{self.output.name}.*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def _is_done(files: Mapping[str, _Parts], start: int) -> bool:
-    return all(parts.path(start).exists() for parts in files.values())
 
 
 def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files: Mapping[str, _Parts]) -> None:
@@ -245,7 +233,10 @@ def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files
     with ThreadPoolExecutor(1) as writing, torch.inference_mode():
         for start, part in images.items():
             opened = ExitStack()
-            writers = {scoring: opened.enter_context(parts.writer(start)) for scoring, parts in files.items()}
+            writers = {
+                scoring: opened.enter_context(PredictionWriter(parts.path(start), parts.metadata))
+                for scoring, parts in files.items()
+            }
             for batch in islice(batches, -(-len(part) // loader.batch_size)):
                 waiting.append(writing.submit(_write, writers, detect(batch), category_ids, threshold))
                 if len(waiting) > _WAITING:
