@@ -1,7 +1,7 @@
 """Compose the configuration of a training from architecture, activation, data and schedule.
 
-All that a training depends on ends up in one resolved mmengine configuration, written beside its results: the only thing
-that training and prediction read.
+All that a training depends on ends up in one resolved mmengine configuration, written beside its results: the only
+thing that training and prediction read.
 """
 
 from collections.abc import Callable, Collection

@@ -56,8 +56,8 @@ class ZeroInitResidualHook(Hook):
 class SnapshotHook(Hook):
     """Keep the weights at shares of the training, where the optimiser has made its step.
 
-    They lie in the training's work folder before any checkpoint beyond them does, so that an interrupted training
-    has those of the part that it does not repeat.
+    They lie in the training's work folder before any checkpoint beyond them does, so that an interrupted training has
+    those of the part that it does not repeat.
     """
 
     percents: list[int]  #: of the training
@@ -152,8 +152,8 @@ class HistoryHook(Hook):
 class ResumeHook(Hook):
     """Write what a training needs to go on, every so often and when a signal asks the training to stop.
 
-    Only where the optimiser has made its step, since gradients that are being accumulated are not stored: a signal
-    that arrives in between is heeded at the step.
+    Only where the optimiser has made its step, since gradients that are being accumulated are not stored: a signal that
+    arrives in between is heeded at the step.
     """
 
     interval: int  #: iterations between two checkpoints

@@ -39,20 +39,16 @@ def visualizer(experiment: Experiment, paths: TrainingPaths) -> dict[str, Any]:
                 f"`track`: expected the package of {name}, found it not installed; "
                 f"`pip install {name}`, or leave it out of `track`"
             )
-    run = "-".join(paths.root.parts[-3:])
+    run, mlflow = "-".join(paths.root.parts[-3:]), paths.curves / "mlflow"
+    # A database of the training's own: mmengine's default, a folder of files, is refused by MLflow 3.17
+    store = dict(tracking_uri=f"sqlite:///{mlflow}/mlflow.db", artifact_location=str(mlflow / "artifacts"))
     backends: dict[str, dict[str, Any]] = {
         "tensorboard": dict(type="TensorboardVisBackend"),
         "wandb": dict(type="WandbVisBackend", init_kwargs=dict(project="gumbel", group=experiment.name, name=run)),
-        "mlflow": dict(type="MLflowVisBackend", exp_name=experiment.name, run_name=run, **_mlflow_store(paths)),
+        "mlflow": dict(type="MLflowVisBackend", exp_name=experiment.name, run_name=run, **store),
     }
     chosen = [dict(backends[name], save_dir=str(paths.curves / name)) for name in experiment.track]
     return dict(type="Visualizer", vis_backends=chosen)
-
-
-def _mlflow_store(paths: TrainingPaths) -> dict[str, str]:
-    """A database of the training's own: mmengine's default, a folder of files, is refused by MLflow 3.17."""
-    folder = paths.curves / "mlflow"
-    return dict(tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_location=str(folder / "artifacts"))
 
 
 def use_tracking_server(config: Config) -> None:

@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import BaseModel
 from mmengine.registry import DATA_SAMPLERS, init_default_scope
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 from torch import distributed
 
 from gumbel.detection.checkpoints import load_weights
@@ -105,21 +107,6 @@ def build_model(config: Config) -> BaseModel:
     return MODELS.build(config.model)
 
 
-@dataclass(frozen=True)
-class Found:
-    """The detections of one image: labels (n,), scores (n,), boxes (n, 4) x1, y1, x2, y2 in its pixels, all arrays.
-
-    ``masks`` (n, h, w) are probabilities inside the boxes, ``size`` is the image's height and width.
-    """
-
-    image_id: int
-    labels: np.ndarray
-    scores: np.ndarray
-    boxes: np.ndarray
-    masks: np.ndarray
-    size: tuple[int, int]
-
-
 class Detector:
     """Detections of a model under several scorings: of all that comes before the scores, there is one pass.
 
@@ -136,8 +123,12 @@ class Detector:
         self.scorings = scorings
         self._boxes = _Once(model.roi_head._bbox_forward)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Found]]:
-        """For each scoring, what is found in each image of a batch of the data loader."""
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[tuple[DetDataSample, InstanceData]]]:
+        """For each scoring, the images of a batch of the data loader with what is found in each, as arrays.
+
+        These are labels (n,), scores (n,), bboxes (n, 4) x1, y1, x2, y2 in its pixels, and masks (n, h, w):
+        probabilities inside the boxes.
+        """
         model = self.model
         self._boxes.known.clear()
         model.roi_head._bbox_forward = self._boxes
@@ -150,7 +141,7 @@ class Detector:
             for scoring in self.scorings:
                 set_scoring(model, scoring)
                 results = model.roi_head.predict(features, proposals, samples, rescale=True)
-                found[scoring] = [_found(*pair) for pair in zip(samples, results, strict=True)]
+                found[scoring] = [(image, each.cpu().numpy()) for image, each in zip(samples, results, strict=True)]
             return found
         finally:
             del model.roi_head._bbox_forward  # the method of its class again
@@ -172,13 +163,6 @@ class _Once:
         results = self.forward(*values, **named)
         self.known.append((stage, rois, results))
         return results
-
-
-def _found(sample: Any, instances: Any) -> Found:
-    instances = instances.cpu().numpy()
-    height, width = sample.ori_shape[:2]
-    values = instances.labels, instances.scores, instances.bboxes, instances.masks
-    return Found(sample.img_id, *values, (int(height), int(width)))
 
 
 @DATA_SAMPLERS.register_module()
@@ -248,18 +232,15 @@ def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files
 
 def _write(
     writers: Mapping[str, PredictionWriter],
-    found: Mapping[str, list[Found]],
+    found: Mapping[str, list[tuple[DetDataSample, InstanceData]]],
     category_ids: np.ndarray,
     threshold: float,
 ) -> None:
     for scoring, images in found.items():
-        for image in images:
-            boxes = image.boxes.astype(np.float64)
+        for image, instances in images:
+            boxes = instances.bboxes.astype(np.float64)
             boxes[:, 2:] -= boxes[:, :2]
-            writers[scoring].write(
-                image.image_id,
-                category_ids[image.labels],
-                image.scores.astype(np.float64),
-                boxes,
-                encode(image.masks, image.boxes, *image.size, threshold),
-            )
+            height, width = map(int, image.ori_shape[:2])
+            masks = encode(instances.masks, instances.bboxes, height, width, threshold)
+            scores = instances.scores.astype(np.float64)
+            writers[scoring].write(image.img_id, category_ids[instances.labels], scores, boxes, masks)
