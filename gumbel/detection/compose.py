@@ -91,13 +91,11 @@ def warm_start_config(experiment: Experiment, architecture: str) -> Config:
 
 
 def _read(folder: str, name: str) -> Config:
-    """A file of ``configs/``, to change at will: mmengine takes a tenth of a second to read one."""
-    return deepcopy(_read_once(folder, name))
+    """A file of ``configs/``, to change at will."""
+    return deepcopy(_read_once(CONFIGS / folder / f"{name}.py"))
 
 
-@cache
-def _read_once(folder: str, name: str) -> Config:
-    return Config.fromfile(CONFIGS / folder / f"{name}.py")
+_read_once = cache(Config.fromfile)  # mmengine takes a tenth of a second
 
 
 def _model(experiment: Experiment, architecture: str, num_classes: int) -> ConfigDict:

@@ -42,11 +42,7 @@ def convert(checkpoint: Path, config_path: Path) -> None:
         pd.DataFrame({"iteration": [], "loss": [], "seconds": []}).to_parquet(temporary, index=False)
     record.write(
         paths.manifest,
-        converted_from={
-            "path": str(checkpoint),
-            "sha256": manifest.sha256(checkpoint),
-            **_told(metadata),
-        },
+        converted_from={"path": str(checkpoint), "sha256": manifest.sha256(checkpoint), **_told(metadata)},
         config_sha256=manifest.sha256(config_path),
         loss_cls=[repr(loss) for loss in classification_losses(model)],
         parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -9,7 +9,7 @@ import inspect
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import BaseModel
-from mmengine.registry import DATA_SAMPLERS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import distributed
@@ -72,7 +72,7 @@ def predict(config_path: Path, checkpoint: Path, outputs: Mapping[tuple[str, str
     facts = {"config_sha256": manifest.sha256(config_path), "checkpoint_sha256": manifest.sha256(checkpoint)}
     for split in dict.fromkeys(split for split, _ in outputs):
         settings = config.test_dataloaders[split]
-        loader = Runner.build_dataloader(dict(settings, sampler=dict(type="ChosenSampler")))
+        loader = Runner.build_dataloader(dict(settings, sampler=[]))  # the indices of images, which follow
         annotations = manifest.sha256(Path(settings.dataset.ann_file))
         files = {}
         for scoring in [scoring for other, scoring in outputs if other == split]:
@@ -165,20 +165,6 @@ class _Once:
         return results
 
 
-@DATA_SAMPLERS.register_module()
-class ChosenSampler:
-    """The images ``indices`` in their order: all of a data set, until told otherwise."""
-
-    def __init__(self, dataset: Any, **_: Any) -> None:
-        self.indices: Collection[int] = range(len(dataset))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
 @dataclass(frozen=True)
 class _Parts:
     """The finished parts of a file of predictions: in a folder beside it, named by all that they are made from."""
@@ -208,7 +194,7 @@ def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files
     """Predict the parts that begin at the images ``starts``. Masks are encoded while the next batches are detected."""
     number = len(loader.dataset)
     images = {start: range(start, min(start + PART, number)) for start in starts}
-    loader.sampler.indices = [index for part in images.values() for index in part]
+    loader.sampler[:] = [index for part in images.values() for index in part]
     category_ids = np.asarray(loader.dataset.cat_ids)
     threshold = float(model.roi_head.test_cfg.mask_thr_binary)
     detect = Detector(model, files)

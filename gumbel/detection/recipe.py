@@ -17,8 +17,7 @@ from typing import Any
 import yaml
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
-from pydantic import BaseModel, model_validator
-from pydantic import ConfigDict as ModelConfig
+from pydantic import model_validator
 
 import gumbel.detection.loading  # noqa: F401 - registers its data set
 from gumbel import datasets
@@ -28,20 +27,19 @@ from gumbel.experiment import matrix
 from gumbel.experiment.recipes import recipes
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
+from gumbel.section import Section
 
 PAPER = CONFIGS / "paper"
 
 
-class Deviation(BaseModel):
+class Deviation(Section):
     """An entry of ``deviations.yaml``: where it holds, what it allows, and why."""
 
-    model_config = ModelConfig(extra="forbid")
-
     fields: list[str]
-    architectures: list[str] = []
-    activations: list[str] = []
-    recipes: list[str] = []
-    datasets: list[str] = []
+    architectures: tuple[str, ...] = ()
+    activations: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
     released: Any = None
     ours: Any = None
     reason: str
@@ -53,10 +51,8 @@ class Deviation(BaseModel):
         return self
 
 
-class Field(BaseModel):
+class Field(Section):
     """What is compared: an entry of ``recipe.yaml``."""
-
-    model_config = ModelConfig(extra="forbid")
 
     name: str
     label: str
@@ -152,9 +148,9 @@ def _compare_cell(experiment: Experiment, config: Config) -> Iterator[FieldCompa
 
 
 def _reason(experiment: Experiment, found: FieldComparison) -> str | None:
+    names = (found.architecture, found.activation, experiment.recipe)
     for each in deviations():
-        cells = ((each.architectures, found.architecture), (each.activations, found.activation))
-        restrictions = (*cells, (each.recipes, experiment.recipe))
+        restrictions = zip((each.architectures, each.activations, each.recipes), names, strict=True)
         named = found.field in each.fields and all(not allowed or name in allowed for allowed, name in restrictions)
         free = experiment.dataset in each.datasets
         if named and (free or (not each.datasets and (each.released, each.ours) == (found.released, found.ours))):

@@ -221,18 +221,16 @@ def _adopt(folder: Path, config: Config, paths: TrainingPaths) -> bool:
     finished = CellPaths(folder)
     if not finished.manifest.exists():
         return False
-    record = json.loads(finished.manifest.read_text())
-    checkpoint = finished.checkpoint
+    record, checkpoint = json.loads(finished.manifest.read_text()), finished.checkpoint
     if not checkpoint.exists() or manifest.sha256(checkpoint) != record["checkpoint_sha256"]:
         say(f"{checkpoint} is damaged: training again")
         shutil.rmtree(folder)
         return False
     say(f"{paths.root} was finished on {record['host']} at {record['finished']}")
     _publish(folder, config, paths)
-    iterations = record["iterations"]
+    length = dict.fromkeys(("iteration", "iterations"), record["iterations"])
     facts = dict(seconds=record["seconds"], attempt=len(record["attempts"]), processes=record["world_size"])
-    done = dict(state="done", iteration=iterations, iterations=iterations, eta_seconds=0.0)
-    status.write(paths.status, status.Status(**done, **facts, **manifest.place()))
+    status.write(paths.status, status.Status(state="done", eta_seconds=0.0, **length, **facts, **manifest.place()))
     return True
 
 
