@@ -202,7 +202,7 @@ def _training(
     train_dataloader.batch_size = training.images_per_gpu
     train_dataloader.dataset.update(_dataset_files(files, split))
     train_dataloader.sampler.seed = seed
-    layout = [dict(type="ChannelsLastHook")] if training.channels_last else []
+    hooks = {"ChannelsLastHook": training.channels_last, "Bfloat16Hook": training.precision == "bf16"}
     test_dataloaders = {}
     for name in experiment.splits:
         test_dataloaders[name] = ConfigDict(data.test_dataloader)
@@ -224,7 +224,7 @@ def _training(
                 timer=None,
                 checkpoint=dict(type="ResumeHook", interval=schedule.checkpoint_interval, keep=2),
             ),
-            custom_hooks=[*layout, *precision.hooks(training)],
+            custom_hooks=[dict(type=name) for name, wanted in hooks.items() if wanted],
             batch=experiment.batch,
             precision=training.precision,
             compile=training.compile,

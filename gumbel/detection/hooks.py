@@ -119,7 +119,14 @@ class HistoryHook(Hook):
         self._iteration_started = now
         for name, value in row.items():
             self.columns.setdefault(name, array("d")).append(value)
-        self._require_convergence(images)
+        losses = self.columns["loss"]
+        first, last = sum(losses[: self.window]) / self.window, sum(losses[-self.window :]) / self.window
+        if len(losses) >= 2 * self.window and last > self.divergence * abs(first):
+            raise FloatingPointError(
+                f"expected the loss to fall, found {last:.3g} as its mean over the {self.window} iterations up to "
+                f"{len(losses)}, {last / abs(first):.0f} times that over the first ones; last on images {images}; "
+                "lower the learning rate, or warm it up longer"
+            )
 
     def recent(self, name: str) -> float:
         """Mean of a column over its last 20 iterations."""
@@ -135,16 +142,6 @@ class HistoryHook(Hook):
 
     def __len__(self) -> int:
         return len(self.columns.get("iteration", ()))
-
-    def _require_convergence(self, images: list[int]) -> None:
-        losses = self.columns["loss"]
-        first, last = sum(losses[: self.window]) / self.window, sum(losses[-self.window :]) / self.window
-        if len(losses) >= 2 * self.window and last > self.divergence * abs(first):
-            raise FloatingPointError(
-                f"expected the loss to fall, found {last:.3g} as its mean over the {self.window} iterations up to "
-                f"{len(losses)}, {last / abs(first):.0f} times that over the first ones; last on images {images}; "
-                "lower the learning rate, or warm it up longer"
-            )
 
 
 @HOOKS.register_module()

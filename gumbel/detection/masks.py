@@ -87,11 +87,10 @@ def encode(
     if doubts:
         decided = _as_pytorch_decides(probabilities, boxes, height, threshold, doubts)
         for (index, places), decisions in zip(doubts, decided, strict=True):
-            if (decisions == places % 2).all():
-                continue
-            arguments = probabilities[index], boxes[index], regions[index], height, width, threshold
-            number, _ = _follow(*arguments, decisions, runs, doubtful)
-            found[index] = _text(runs[:number])
+            if (decisions != places % 2).any():
+                arguments = probabilities[index], boxes[index], regions[index], height, width, threshold
+                number, _ = _follow(*arguments, decisions, runs, doubtful)
+                found[index] = _text(runs[:number])
     return [{"size": [height, width], "counts": counts} for counts in found]
 
 

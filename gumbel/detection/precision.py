@@ -75,11 +75,6 @@ def use_precision(optim_wrapper: ConfigDict, training: Training) -> None:
         optim_wrapper.update(type="Bfloat16OptimWrapper")
 
 
-def hooks(training: Training) -> list[dict[str, Any]]:
-    """What the precision needs around the training."""
-    return [dict(type="Bfloat16Hook")] if training.precision == "bf16" else []
-
-
 def set_float32(precision: str) -> None:
     """Say for every product of float32 whether GPUs may round its factors to TF32.
 
