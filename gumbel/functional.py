@@ -1,15 +1,13 @@
 """The Gumbel activation and its loss: pure torch, stable for every finite logit.
 
-With u = exp(-q) for a logit q, the score is p = exp(-u): the distribution function of the standard
-Gumbel (maximum) distribution, known in generalised linear models as the log-log link. A positive
-costs -log p = u with slope -u, a negative -log(1 - p) = log1p(1 / expm1(u)) with slope
-u / expm1(u), between 0 and 1. Equations 1 to 3 of Alexandridis et al., "Long-tailed Instance
-Segmentation using Gumbel Optimized Loss", ECCV 2022, https://arxiv.org/abs/2207.10936.
+With u = exp(-q) for a logit q, the score is p = exp(-u): the distribution function of the standard Gumbel (maximum)
+distribution, known in generalised linear models as the log-log link. A positive costs -log p = u with slope -u, a
+negative -log(1 - p) = log1p(1 / expm1(u)) with slope u / expm1(u), between 0 and 1. Equations 1 to 3 of Alexandridis et
+al., "Long-tailed Instance Segmentation using Gumbel Optimized Loss", ECCV 2022, https://arxiv.org/abs/2207.10936.
 
-exp(-q) outgrows every float. Below q = -64 (float16: -11, float64: -600) it is continued along its
-tangent, so that the loss of a positive and the log-score stay finite and strictly monotone, and
-their slope keeps the value of that point. Half-precision logits are computed in float32, and losses
-and log-scores are returned in it.
+exp(-q) outgrows every float. Below q = -64 (float16: -11, float64: -600) it is continued along its tangent, so that the
+loss of a positive and the log-score stay finite and strictly monotone, and their slope keeps the value of that point.
+Half-precision logits are computed in float32, and losses and log-scores are returned in it.
 """
 
 import math
@@ -29,6 +27,8 @@ _TANGENT = {torch.float16: 11.0, torch.bfloat16: 64.0, torch.float32: 64.0, torc
 #: q from where the loss of a negative is q to the last bit; and exp(-q) from where that loss counts as its value
 #: there, of 1e-35 (float64: 1e-304): any less is a subnormal number, which takes processors a hundred times as long.
 _LINEAR = {torch.float32: 80.0, torch.float64: 700.0}
+#: q below which the loss of a negative, exp(-exp(-q)), is not followed any further towards 0.
+_LEAST_NEGATIVE = {dtype: -math.log(limit) for dtype, limit in _LINEAR.items()}
 #: Processors with AVX-512 compute tanh and log faster than expm1 and log1p, others do not (benchmarks/loss.py).
 _TANH = "AVX512" in torch.backends.cpu.get_cpu_capability()
 #: Elements that a CPU works on at a time, so that intermediate results stay in its cache, and how many such results.
@@ -47,8 +47,7 @@ def gumbel_activation(logits: Tensor) -> Tensor:
 def gumbel_log_activation(logits: Tensor) -> Tensor:
     """Logarithm -exp(-q) of the score of each logit q: same shape, at least float32, never -inf.
 
-    Detections ranked by it keep their order where the score itself underflows to 0 (q < -4.49 in
-    float32).
+    Detections ranked by it keep their order where the score itself underflows to 0 (q < -4.49 in float32).
 
     >>> gumbel_log_activation(torch.tensor([-6.0, -5.0, 0.0]))
     tensor([-403.4288, -148.4132,   -1.0000])
@@ -125,13 +124,7 @@ class GumbelCrossEntropyLoss(nn.Module):
     ) -> Tensor:
         """Loss of ``logits`` (..., C) as :func:`gumbel_cross_entropy` gives it."""
         return gumbel_cross_entropy(
-            logits,
-            target,
-            weight,
-            self.reduction,
-            self.variant,
-            avg_factor=avg_factor,
-            ignore_index=self.ignore_index,
+            logits, target, weight, self.reduction, self.variant, avg_factor=avg_factor, ignore_index=self.ignore_index
         )
 
     def extra_repr(self) -> str:
@@ -166,8 +159,8 @@ def split_weight(logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple
 def reduce_loss(loss: Tensor, reduction: str, avg_factor: float | Tensor | None = None) -> Tensor:
     """Reduce the losses of samples, of any shape, as mmdet does.
 
-    "mean" divides by ``avg_factor`` where it is given (at least float32's epsilon, so that 0 does
-    not divide), else by the number of samples (at least 1).
+    "mean" divides by ``avg_factor`` where it is given (at least float32's epsilon, so that 0 does not divide), else by
+    the number of samples (at least 1).
     """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f'expected reduction "none", "mean" or "sum", found {reduction!r}')
@@ -291,7 +284,7 @@ def _negative(
     q: Tensor, slope: Tensor | None = None, work: Sequence[Tensor | None] = (None, None, None)
 ) -> list[Tensor]:
     """Losses and slopes of negatives at logits ``q``; ``slope`` and ``work`` are buffers of its shape to use."""
-    u = torch.clamp(q, _least_negative(q.dtype), _LINEAR[q.dtype], out=slope).neg_().exp_()
+    u = torch.clamp(q, _LEAST_NEGATIVE[q.dtype], _LINEAR[q.dtype], out=slope).neg_().exp_()
     if not _TANH:
         odds = torch.expm1(u, out=work[0]).reciprocal_()
         u.mul_(odds)
@@ -334,17 +327,12 @@ def _differentiable_slope(logits: Tensor, target: Tensor, weight: Tensor | None,
     """The slope (..., C) of :class:`_GumbelLoss`, in operations that autograd differentiates."""
     q = widen(logits)
     # From 40 on the slope is 1 to the last bit; higher derivatives would overflow on the way.
-    u = torch.exp(-q.clamp(_least_negative(q.dtype), 40))
+    u = torch.exp(-q.clamp(_LEAST_NEGATIVE[q.dtype], 40))
     y = dense_target(q, target, ignored)
     slope = (1 - y) * (u / torch.expm1(u)) + y * _positive(q, logits.dtype)[1]
     if weight is not None:
         slope = slope * weight
     return slope if ignored is None else slope.masked_fill(_per_element(ignored, q), 0)
-
-
-def _least_negative(dtype: torch.dtype) -> float:
-    """Logit below which the loss of a negative, exp(-exp(-q)), is not followed any further towards 0."""
-    return -math.log(_LINEAR[dtype])
 
 
 def _per_element(ignored: Tensor, logits: Tensor) -> Tensor:
@@ -371,8 +359,8 @@ def dense_target(logits: Tensor, target: Tensor, ignored: Tensor | None) -> Tens
 def _released_loss(logits: Tensor, target: Tensor, weight: Tensor | None, ignored: Tensor | None) -> Tensor:
     """Loss per sample as the authors' code computes it, on a dense target.
 
-    https://github.com/kostas1515/GOL, ``gumbel_cross_entropy``: binary cross-entropy floors its
-    logarithms at -100 and p (1 - p) at 1e-12 in its backward, hence the vanishing slope near -4.
+    https://github.com/kostas1515/GOL, ``gumbel_cross_entropy``: binary cross-entropy floors its logarithms at -100 and
+    p (1 - p) at 1e-12 in its backward, hence the vanishing slope near -4.
     """
     q = widen(logits).clamp(-4, 10)
     y = dense_target(q, target, ignored)

@@ -39,10 +39,9 @@ class Activation:
         log_scores: logits (..., K) to logarithms of the scores, finite for every finite logit.
         bias: ``bias(prior, outputs)``, the bias with which a layer of ``outputs`` zero logits gives
             each class the score ``prior``.
-        loss: ``loss(logits, target, weight=None, *, reduction="mean", avg_factor=None,
-            ignore_index=None)`` of logits (N, K) and class indices (N,), reduced as
-            :func:`gumbel.functional.reduce_loss` does. Each sample costs the sum over its classes. None where a module
-            of mmdet trains it, which may keep a state.
+        loss: ``loss(logits, target, weight=None, *, reduction="mean", avg_factor=None, ignore_index=None)`` of logits
+            (N, K) and class indices (N,), reduced as :func:`gumbel.functional.reduce_loss` does. Each sample costs the
+            sum over its classes. None where a module of mmdet trains it, which may keep a state.
         competing: whether a class's score falls when another class's logit rises.
         outputs: K, the outputs that the classification layer has for C categories.
         options: what an experiment may set of the loss: each option with its values, the default first.

@@ -22,7 +22,7 @@ ACTIVATION = Activation(
     source="Tan et al., CVPR 2021, https://arxiv.org/abs/2012.08548",
     scores=lambda logits: log_scores(logits).exp(),
     log_scores=log_scores,
-    bias=sigmoid.bias,
+    bias=sigmoid.ACTIVATION.bias,
     mmdet=lambda classes, options: dict(
         type="ActivationLoss", activation="eqlv2", module=dict(type="EQLV2Loss", num_classes=classes), loss_weight=1.0
     ),

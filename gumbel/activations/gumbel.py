@@ -5,12 +5,6 @@ import math
 from gumbel.activations import Activation
 from gumbel.functional import gumbel_activation, gumbel_cross_entropy, gumbel_log_activation
 
-
-def bias(prior: float, outputs: int) -> float:
-    """Logit whose Gumbel score is ``prior``."""
-    return -math.log(-math.log(prior))
-
-
 ACTIVATION = Activation(
     name="gumbel",
     label="Gumbel",
@@ -18,7 +12,7 @@ ACTIVATION = Activation(
     loss=gumbel_cross_entropy,
     scores=gumbel_activation,
     log_scores=gumbel_log_activation,
-    bias=bias,
+    bias=lambda prior, outputs: -math.log(-math.log(prior)),
     options={"variant": ("exact", "released")},
     note="the loss of the released code, with logits clamped to [−4, 10] and the loss to [0, 20]; its gradient is 0 "
     "outside",

@@ -13,11 +13,6 @@ from gumbel.activations._binary import binary_loss
 from gumbel.functional import gumbel_cross_entropy
 
 
-def scores(logits: Tensor) -> Tensor:
-    """1 minus the Gumbel score of the negated logits."""
-    return log_scores(logits).exp().to(logits.dtype)
-
-
 def log_scores(logits: Tensor) -> Tensor:
     """Minus the Gumbel loss of a negative at the negated logits, float32 at least."""
     return -losses(logits, torch.ones_like(logits))
@@ -28,17 +23,12 @@ def losses(logits: Tensor, target: Tensor) -> Tensor:
     return gumbel_cross_entropy(-logits.unsqueeze(-1), 1 - target.unsqueeze(-1), reduction="none")
 
 
-def bias(prior: float, outputs: int) -> float:
-    """Logit whose mirrored Gumbel score is ``prior``."""
-    return math.log(-math.log1p(-prior))
-
-
 ACTIVATION = Activation(
     name="mirrored_gumbel",
     label="Mirrored Gumbel",
     source="the complementary log-log link: Fisher 1922; McCullagh and Nelder, Generalized Linear Models, 4.3",
     loss=binary_loss(losses),
-    scores=scores,
+    scores=lambda logits: log_scores(logits).exp().to(logits.dtype),
     log_scores=log_scores,
-    bias=bias,
+    bias=lambda prior, outputs: math.log(-math.log1p(-prior)),
 )

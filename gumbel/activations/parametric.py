@@ -23,9 +23,6 @@ def parametric(name: str, label: str, shape: float) -> Activation:
         negative = -_log1mexp(-log_scores(logits.clamp(max=80))) + (widen(logits) - 80).clamp(min=0)
         return -target * log_scores(logits) + (1 - target) * negative
 
-    def bias(prior: float, outputs: int) -> float:
-        return offset - math.log(math.expm1(-shape * math.log(prior)))
-
     return Activation(
         name=name,
         label=label,
@@ -33,7 +30,7 @@ def parametric(name: str, label: str, shape: float) -> Activation:
         loss=binary_loss(losses),
         scores=lambda logits: log_scores(logits).exp().to(logits.dtype),
         log_scores=log_scores,
-        bias=bias,
+        bias=lambda prior, outputs: offset - math.log(math.expm1(-shape * math.log(prior))),
     )
 
 

@@ -18,11 +18,6 @@ def log_scores(logits: Tensor) -> Tensor:
     return torch.cat([categories + objectness[..., :1], objectness[..., 1:]], dim=-1)
 
 
-def cost_at_start(logit: float, outputs: int) -> float:
-    """One of C categories, and one of two for the object."""
-    return math.log(outputs - 2) + math.log(2)
-
-
 ACTIVATION = Activation(
     name="seesaw",
     label="Seesaw",
@@ -35,5 +30,6 @@ ACTIVATION = Activation(
     mmdet=lambda classes, options: dict(
         type="SeesawLoss", p=0.8, q=2.0, num_classes=classes, loss_weight=1.0, return_dict=False
     ),
-    cost_at_start=cost_at_start,
+    # One of C categories, and one of two for the object
+    cost_at_start=lambda logit, outputs: math.log(outputs - 2) + math.log(2),
 )

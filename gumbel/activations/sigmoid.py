@@ -9,12 +9,6 @@ from gumbel.activations import Activation
 from gumbel.activations._binary import binary_loss
 from gumbel.functional import widen
 
-
-def bias(prior: float, outputs: int) -> float:
-    """Logit whose sigmoid is ``prior``."""
-    return math.log(prior) - math.log1p(-prior)
-
-
 ACTIVATION = Activation(
     name="sigmoid",
     label="Sigmoid",
@@ -22,5 +16,5 @@ ACTIVATION = Activation(
     loss=binary_loss(lambda q, y: F.binary_cross_entropy_with_logits(widen(q), y, reduction="none")),
     scores=torch.sigmoid,
     log_scores=F.logsigmoid,
-    bias=bias,
+    bias=lambda prior, outputs: math.log(prior) - math.log1p(-prior),
 )

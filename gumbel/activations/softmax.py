@@ -22,11 +22,6 @@ def loss(
     return reduce_loss(losses if weight is None else losses * weight, reduction, avg_factor)
 
 
-def bias(prior: float, outputs: int) -> float:
-    """0: only differences of logits matter, so every class starts from 1 / ``outputs`` whatever the bias."""
-    return 0.0
-
-
 ACTIVATION = Activation(
     name="softmax",
     label="Softmax",
@@ -34,7 +29,7 @@ ACTIVATION = Activation(
     loss=loss,
     scores=lambda logits: logits.softmax(-1),
     log_scores=lambda logits: logits.log_softmax(-1),
-    bias=bias,
+    bias=lambda prior, outputs: 0.0,  # only differences of logits matter: every class starts from 1 / outputs
     competing=True,
     mmdet=lambda classes, options: dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
     mmdet_default=True,

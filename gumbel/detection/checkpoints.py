@@ -3,6 +3,7 @@
 import pickletools
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -24,44 +25,34 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors at ``path``: a state dict, or the one that mmdet 2.x and 3.x keep under ``state_dict``.
 
     Raises:
-        ValueError: as :func:`load_checkpoint` and :func:`weights_of`.
+        ValueError: as :func:`load_checkpoint`.
     """
-    return weights_of(load_checkpoint(path), path)
+    return load_checkpoint(path)[0]
 
 
-def weights_of(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The tensors of what :func:`load_checkpoint` found at ``path``.
-
-    Raises:
-        ValueError: something else than tensors is among them.
-    """
-    state = content.get("state_dict", content)
-    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
-    if others:
-        raise ValueError(f"expected only tensors in the state dict of {path}, found something else under {others[:5]}")
-    return dict(state)
-
-
-def load_checkpoint(path: Path) -> Mapping[str, Any]:
-    """All that :func:`torch.load` finds at ``path``, with ``weights_only``.
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """The tensors at ``path``, and what mmdet keeps beside them under ``meta``, if anything.
 
     mmdet's checkpoints also carry records of the training as objects of NumPy and of its own packages. Each becomes an
     inert stand-in: no code of these packages, and none of the file, is run.
 
     Raises:
-        ValueError: the file is damaged, or would call anything else.
+        ValueError: the file is damaged, would call anything else, or has something else among the tensors.
     """
-    foreign = _read(_foreign, path)
+    foreign = _read(path, _foreign)
     if refused := [name for name in foreign if not name.startswith(_RECORDS)]:
         raise ValueError(
             f"expected tensors and records of mmdet in {path}, found that it would call {', '.join(refused)}, which "
             "was not run; use another file, or, where you trust it, load it there and save its state_dict alone"
         )
     with torch.serialization.safe_globals([(_Inert, name) for name in foreign]):
-        content = _read(_load, path)
-    if not isinstance(content, Mapping) or not isinstance(content.get("state_dict", content), Mapping):
+        content = _read(path, partial(torch.load, map_location="cpu", weights_only=True))
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
         raise ValueError(f"expected a state dict in {path}, found {type(content).__name__}")
-    return content
+    if others := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise ValueError(f"expected only tensors in the state dict of {path}, found something else under {others[:5]}")
+    return dict(state), content.get("meta")
 
 
 #: What mmdet stores beside the weights, in the message hub, the metadata and the optimiser's state: objects of these
@@ -86,11 +77,7 @@ def _foreign(path: Path) -> list[str]:
     return sorted({str(argument).replace(" ", ".") for code, argument, _ in operations if code.name == "GLOBAL"})
 
 
-def _load(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read(reader: Callable[[Path], Any], path: Path) -> Any:
+def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
     try:
         return reader(path)
     except OSError:
@@ -107,8 +94,8 @@ def of_classifier(name: str) -> bool:
 def adapt(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Fit the weights of a warm start to ``model``, which has other categories.
 
-    Classifiers and what their losses count start anew. A class-agnostic box or mask predictor
-    becomes class-specific by giving every category the same rows.
+    Classifiers and what their losses count start anew. A class-agnostic box or mask predictor becomes class-specific by
+    giving every category the same rows.
 
     Raises:
         ValueError: a tensor fits in neither way.
@@ -126,8 +113,7 @@ def adapt(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
             )
         copies = shape[0] // tensor.shape[0] if shape else 1
         adapted[name] = tensor.repeat(copies, *[1] * (tensor.dim() - 1)) if copies > 1 else tensor
-    missing = [name for name in expected if name not in adapted and not of_classifier(name)]
-    if missing:
+    if missing := [name for name in expected if name not in adapted and not of_classifier(name)]:
         raise ValueError(f"warm start: expected weights for {missing}, found none; train it with the same architecture")
     return adapted
 

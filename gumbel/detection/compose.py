@@ -1,7 +1,7 @@
 """Compose the configuration of a training from architecture, activation, data and schedule.
 
-Everything that a training depends on ends up in one resolved mmengine configuration, which is
-written beside its results and is the only thing that training and prediction read.
+All that a training depends on ends up in one resolved mmengine configuration, written beside its results: the only
+thing that training and prediction read.
 """
 
 from collections.abc import Callable, Collection
@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config, ConfigDict
 
 from gumbel import activations
@@ -32,7 +33,7 @@ CUSTOM_IMPORTS = [
     "gumbel.detection.precision",
 ]
 #: Keys of mmengine's schedulers that count steps.
-_STEP_KEYS = ("begin", "end", "milestones", "T_max")
+_STEP_KEYS = {"begin", "end", "milestones", "T_max"}
 
 
 def cell_config(experiment: Experiment, architecture: str, activation: str, seed: int) -> Config:
@@ -42,17 +43,9 @@ def cell_config(experiment: Experiment, architecture: str, activation: str, seed
         head.loss_cls = _classification_loss(experiment, activation, head.num_classes)
         head.init_cfg = _head_initialisation(experiment, activation, head.num_classes)
     _apply_gol(model, experiment.gol)
-    paths = ExperimentPaths(experiment.name)
     training = experiment.training_of(architecture, activation)
-    config = _training(
-        experiment,
-        model,
-        experiment.train_split,
-        experiment.schedule,
-        seed,
-        paths.cell(architecture, activation, seed),
-        training,
-    )
+    paths = ExperimentPaths(experiment.name).cell(architecture, activation, seed)
+    config = _training(experiment, model, experiment.train_split, experiment.schedule, seed, paths, training)
     dataset = config.train_dataloader.dataset
     if experiment.gol.polygons:
         for step in dataset.pipeline:
@@ -66,7 +59,7 @@ def cell_config(experiment: Experiment, architecture: str, activation: str, seed
     if experiment.snapshots:
         config.custom_hooks.append(ConfigDict(type="SnapshotHook", percents=experiment.snapshots))
     if experiment.warm_start is not None:
-        checkpoint = str(paths.warm_start(architecture).checkpoint)
+        checkpoint = str(ExperimentPaths(experiment.name).warm_start(architecture).checkpoint)
         config.custom_hooks.append(ConfigDict(type="WarmStartHook", checkpoint=checkpoint))
         config.model.backbone.init_cfg = None
     else:
@@ -79,9 +72,8 @@ def cell_config(experiment: Experiment, architecture: str, activation: str, seed
 def warm_start_config(experiment: Experiment, architecture: str) -> Config:
     """The configuration of the weights that the activations of an architecture start from.
 
-    The detector is trained from scratch, batch normalisation included, on other categories. Boxes
-    and masks are class-agnostic, so that :func:`gumbel.detection.checkpoints.adapt` can give every
-    category of the real data the same start.
+    The detector is trained from scratch, batch normalisation included, on other categories. Boxes and masks are
+    class-agnostic, so that :func:`gumbel.detection.checkpoints.adapt` can give every category the same start.
     """
     if experiment.warm_start is None:
         raise ValueError(f"experiment {experiment.name} has no `warm_start` section")
@@ -100,13 +92,11 @@ def warm_start_config(experiment: Experiment, architecture: str) -> Config:
 
 
 def _read(folder: str, name: str) -> Config:
-    """A file of ``configs/``, to change at will: mmengine takes a tenth of a second to read one."""
-    return deepcopy(_read_once(folder, name))
+    """A file of ``configs/``, to change at will."""
+    return deepcopy(_read_once(CONFIGS / folder / f"{name}.py"))
 
 
-@cache
-def _read_once(folder: str, name: str) -> Config:
-    return Config.fromfile(CONFIGS / folder / f"{name}.py")
+_read_once = cache(Config.fromfile)  # mmengine takes a tenth of a second
 
 
 def _model(experiment: Experiment, architecture: str, num_classes: int) -> ConfigDict:
@@ -139,10 +129,8 @@ def _apply_widths(model: ConfigDict, widths: Widths) -> None:
 
 
 def _apply_regions(model: ConfigDict, regions: Regions) -> None:
-    for settings, number in (
-        (model.train_cfg.rpn_proposal, regions.train_proposals),
-        (model.test_cfg.rpn, regions.test_proposals),
-    ):
+    proposals = [model.train_cfg.rpn_proposal, model.test_cfg.rpn]
+    for settings, number in zip(proposals, [regions.train_proposals, regions.test_proposals], strict=True):
         if number is not None:
             settings.update(nms_pre=2 * number, max_per_img=number)
     if regions.sampled is not None:
@@ -163,13 +151,13 @@ def _apply_gol(model: ConfigDict, gol: Gol) -> None:
 def _classification_loss(experiment: Experiment, activation: str, num_classes: int) -> ConfigDict:
     chosen, own = activations.get(activation), activations.get(activations.mmdet_default())
     loss = chosen.loss_config(num_classes, experiment.options.get(activation, {}))
-    drops = experiment.gol.drop_below is not None
-    if activation in experiment.released_scoring and (drops or chosen.outputs(1) != own.outputs(1)):
+    below = experiment.gol.drop_below
+    if activation in experiment.released_scoring and (below is not None or chosen.outputs(1) != own.outputs(1)):
         raise ValueError(f"`released_scoring`: expected activations with the outputs of {own.name}, found {activation}")
-    if experiment.gol.drop_below is not None:
+    if below is not None:
         if chosen.loss is None:
             raise ValueError(f"`gol.drop_below`: expected activations with a loss of each class, found {activation}")
-        rare = infrequent(matrix.data(experiment), experiment.gol.drop_below)
+        rare = infrequent(matrix.data(experiment), below)
         loss |= dict(type="DropLoss", num_classes=num_classes, infrequent=rare)
     return ConfigDict(loss)
 
@@ -183,23 +171,18 @@ def infrequent(data: DataSet, below: float) -> list[int]:
 def _head_initialisation(experiment: Experiment, activation: str, classes: int) -> list[ConfigDict]:
     """Weights and bias of the classifier, and who starts the other layers.
 
-    An override of the classifier alone, as in the released recipe, switches mmdet's initialisation of
-    the other layers off: they stay at PyTorch's default.
+    An override of the classifier alone, as in the released recipe, switches mmdet's initialisation of the other layers
+    off: they stay at PyTorch's default.
     """
-    classifier = experiment.classifier
-    bias = classifier.bias.get(activation)
-    if bias is None:
-        chosen = activations.get(activation)
-        bias = chosen.bias(classifier.prior, chosen.outputs(classes))
+    classifier, chosen = experiment.classifier, activations.get(activation)
+    bias = classifier.bias.get(activation, chosen.bias(classifier.prior, chosen.outputs(classes)))
     start = dict(type="Normal", std=0.01) if classifier.weight is None else dict(type="Constant", val=classifier.weight)
     first = ConfigDict(**start, bias=bias, override=dict(name="fc_cls"))
-    if classifier.other_layers == "pytorch":
-        return [first]
-    return [
-        first,
+    others = [
         ConfigDict(type="Normal", std=0.001, override=dict(name="fc_reg")),
         ConfigDict(type="Xavier", distribution="uniform", override=[dict(name="shared_fcs")]),
     ]
+    return [first] if classifier.other_layers == "pytorch" else [first, *others]
 
 
 def _training(
@@ -213,14 +196,14 @@ def _training(
 ) -> Config:
     files = matrix.data(experiment)
     data = _read("datasets", experiment.dataset)
-    accumulation = experiment.accumulation(training)
-    schedule = _schedule(schedule_name, training, accumulation)
+    schedule = _schedule(schedule_name, training, experiment.accumulation(training))
     train_dataloader = data.train_dataloader
     for step in [*train_dataloader.dataset.pipeline, *data.test_dataloader.dataset.pipeline]:
         step.update(files.loading.get(step.type, {}))
     train_dataloader.batch_size = training.images_per_gpu
     train_dataloader.dataset.update(_dataset_files(files, split))
     train_dataloader.sampler.seed = seed
+    hooks = {"ChannelsLastHook": training.channels_last, "Bfloat16Hook": training.precision == "bf16"}
     test_dataloaders = {}
     for name in experiment.splits:
         test_dataloaders[name] = ConfigDict(data.test_dataloader)
@@ -242,10 +225,7 @@ def _training(
                 timer=None,
                 checkpoint=dict(type="ResumeHook", interval=schedule.checkpoint_interval, keep=2),
             ),
-            custom_hooks=[
-                *([dict(type="ChannelsLastHook")] if training.channels_last else []),
-                *precision.hooks(training),
-            ],
+            custom_hooks=[dict(type=name) for name, wanted in hooks.items() if wanted],
             batch=experiment.batch,
             precision=training.precision,
             compile=training.compile,
@@ -274,13 +254,8 @@ def _schedule(name: str, training: Training, accumulation: int) -> Config:
                 f"expected every part of configs/schedules/{name}.py to lie within its {schedule.iterations} steps, "
                 f"found {scheduler.type} from step {begin} to {end}; train longer, or warm up for less (`warmup`)"
             )
-    for scheduler in schedule.param_scheduler:
-        for key in _STEP_KEYS:
-            if key in scheduler:
-                steps = scheduler[key]
-                scheduler[key] = (
-                    [step * accumulation for step in steps] if isinstance(steps, list) else steps * accumulation
-                )
+        for key in _STEP_KEYS & scheduler.keys():
+            scheduler[key] = np.multiply(scheduler[key], accumulation).tolist()
     schedule.iterations *= accumulation
     schedule.checkpoint_interval *= accumulation
     schedule.optim_wrapper.accumulative_counts = accumulation
@@ -299,14 +274,13 @@ def write_configs(experiment: Experiment, only: Collection[Path] = ()) -> list[P
     Raises:
         ValueError: the experiment has no training with a configuration at one of ``only``.
     """
-    paths = ExperimentPaths(experiment.name)
     composed: dict[Path, Callable[[], Config]] = {
         cell.paths(experiment).config: partial(cell_config, experiment, cell.architecture, cell.activation, cell.seed)
         for cell in matrix.cells(experiment)
     }
     if experiment.warm_start is not None:
         for architecture in experiment.architectures:
-            path = paths.warm_start(architecture).config
+            path = ExperimentPaths(experiment.name).warm_start(architecture).config
             composed[path] = partial(warm_start_config, experiment, architecture)
     if unknown := set(only) - set(composed):
         known = ", ".join(map(str, composed))
@@ -320,11 +294,10 @@ def write_configs(experiment: Experiment, only: Collection[Path] = ()) -> list[P
 
 
 def _header(experiment: Experiment, config: Config, path: Path) -> str:
-    """What the training costs, what it should score, and the command that runs it."""
-    steps = config.train_cfg.max_iters // config.optim_wrapper.accumulative_counts
+    """What the training costs, and the command that runs it."""
+    steps, cell = config.train_cfg.max_iters // config.optim_wrapper.accumulative_counts, config.cell
     return (
-        f'"""{config.cell.architecture}, {config.cell.activation}, seed {config.cell.seed}'
-        f" of experiment {experiment.name}.\n\n"
+        f'"""{cell.architecture}, {cell.activation}, seed {cell.seed} of experiment {experiment.name}.\n\n'
         f"{steps} steps of {config.batch} images on {experiment.gpus} GPU(s).\n"
         f'python -m gumbel train {path}\n"""\n\n'
     )

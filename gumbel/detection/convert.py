@@ -1,7 +1,7 @@
 """Weights that were trained elsewhere as those of a cell, which is then predicted and evaluated like any other."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from gumbel.detection.checkpoints import load_checkpoint, save_weights, weights_of
+from gumbel.detection.checkpoints import load_checkpoint, save_weights
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.predict import build_model
 from gumbel.jobs import manifest, status
@@ -35,19 +35,14 @@ def convert(checkpoint: Path, config_path: Path) -> None:
     """
     record = manifest.Record()
     paths = TrainingPaths(config_path.parent)
-    content = load_checkpoint(checkpoint)
-    weights, metadata = weights_of(content, checkpoint), content.get("meta")
+    weights, metadata = load_checkpoint(checkpoint)
     model = build_model(Config.fromfile(config_path))
     model.load_state_dict(fit(weights, model, checkpoint), strict=False)
     with atomic_path(paths.history) as temporary:
         pd.DataFrame({"iteration": [], "loss": [], "seconds": []}).to_parquet(temporary, index=False)
     record.write(
         paths.manifest,
-        converted_from={
-            "path": str(checkpoint),
-            "sha256": manifest.sha256(checkpoint),
-            **_told(metadata if isinstance(metadata, Mapping) else {}),
-        },
+        converted_from={"path": str(checkpoint), "sha256": manifest.sha256(checkpoint), **_told(metadata)},
         config_sha256=manifest.sha256(config_path),
         loss_cls=[repr(loss) for loss in classification_losses(model)],
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -71,34 +66,24 @@ def fit(weights: Mapping[str, Tensor], model: nn.Module, source: Path) -> dict[s
             "detector or of mmdet 1.x, whose first class is the background; upgrade it with mmdet's "
             "upgrade_model_version.py"
         )
-    if problem := next(_other_categories(given, expected), None):
-        raise ValueError(f"{problem} in {source}; give weights trained on the experiment's categories")
+    both = [name for name in expected if name in given]
+    for name in both:
+        if name.endswith(".fc_cls.weight") and (rows := len(given[name])) != (own := len(expected[name])):
+            raise ValueError(
+                f"expected {own} outputs of {name.removesuffix('.weight')} ({own - 1} categories and the background), "
+                f"found {rows}{_as_dataset(rows)} in {source}; give weights trained on the experiment's categories"
+            )
     problems = {
         "lacks": sorted(expected.keys() - given.keys()),
         "has besides": sorted(given.keys() - expected.keys()),
-        "has in another shape": sorted(
-            n for n in expected.keys() & given.keys() if expected[n].shape != given[n].shape
-        ),
+        "has in another shape": sorted(name for name in both if expected[name].shape != given[name].shape),
     }
-    if any(problems.values()):
-        found = "; ".join(f"it {words} {_some(names)}" for words, names in problems.items() if names)
+    if found := "; ".join(f"it {words} {_some(names)}" for words, names in problems.items() if names):
         raise ValueError(
             f"expected the {len(expected)} entries of the cell's model in {source}, found others: {found}. "
             "Give a checkpoint of the cell's architecture and widths"
         )
     return given
-
-
-def _other_categories(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
-    """Classifiers with another number of rows than the model's, in words."""
-    for name in expected:
-        if name.endswith(".fc_cls.weight") and name in given:
-            rows, own = len(given[name]), len(expected[name])
-            if rows != own:
-                yield (
-                    f"expected {own} outputs of {name.removesuffix('.weight')} ({own - 1} categories and the "
-                    f"background), found {rows}{_as_dataset(rows)}"
-                )
 
 
 def _as_dataset(rows: int) -> str:
@@ -110,7 +95,8 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _told(metadata: Any) -> dict[str, Any]:
     """What mmdet wrote of itself and of the training's length."""
-    told = {key: metadata.get(key) for key in ("mmdet_version", "mmengine_version", "epoch", "iter")}
-    return {key: value for key, value in told.items() if isinstance(value, str | int)}
+    told = metadata if isinstance(metadata, Mapping) else {}
+    keys = ("mmdet_version", "mmengine_version", "epoch", "iter")
+    return {key: told[key] for key in keys if isinstance(told.get(key), str | int)}

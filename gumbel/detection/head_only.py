@@ -75,14 +75,13 @@ def _tables(model: Any, batch: dict[str, Any], schema: pa.Schema) -> list[pa.Tab
     heads = box_heads(model)
     seen: list[dict[str, Tensor]] = [{} for _ in heads]
 
-    def note_features(stage: int, _: nn.Module, arguments: tuple[Tensor]) -> None:
-        seen[stage]["features"] = arguments[0]
+    def note(stage: int, names: list[str], _: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        seen[stage].update(zip(names, arguments, strict=False))
 
-    def note_targets(stage: int, _: nn.Module, arguments: tuple[Tensor, Tensor, Tensor]) -> None:
-        seen[stage]["label"], seen[stage]["weight"] = arguments[1:3]
-
-    handles = [head.fc_cls.register_forward_pre_hook(partial(note_features, k)) for k, head in enumerate(heads)]
-    handles += [head.loss_cls.register_forward_pre_hook(partial(note_targets, k)) for k, head in enumerate(heads)]
+    handles = []
+    for k, head in enumerate(heads):
+        handles.append(head.fc_cls.register_forward_pre_hook(partial(note, k, ["features"])))
+        handles.append(head.loss_cls.register_forward_pre_hook(partial(note, k, ["logits", "label", "weight"])))
     try:
         with torch.no_grad():
             model(**model.data_preprocessor(batch, training=True), mode="loss")

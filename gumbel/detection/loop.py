@@ -1,9 +1,9 @@
 """A training loop that goes on after an interruption as if there had been none.
 
-Everything random depends on the training's seed and on a count alone: the order of the images and what augments them
-on the place in the stream of images, what the model draws (the RoIs that mmdet samples) on the count of batches. So
-the checkpoint needs no random state but the iteration, and neither the number of loading processes nor that of
-training processes changes what is drawn.
+Everything random depends on the training's seed and on a count alone: the order of the images and what augments them on
+the place in the stream of images, what the model draws (the RoIs that mmdet samples) on the count of batches. So the
+checkpoint needs no random state but the iteration, and neither the number of loading processes nor that of training
+processes changes what is drawn.
 """
 
 import random
@@ -64,17 +64,13 @@ class ResumableTrainLoop(BaseLoop):
             batch = next(batches)
             seed_generators(runner.seed, BATCH, self._iter * processes + rank)
             runner.model.train()
-            self.run_iter(batch)
+            runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=batch)
+            outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+            runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=batch, outputs=outputs)
+            self._iter += 1
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model
-
-    def run_iter(self, data_batch: Any) -> None:
-        runner = self.runner
-        runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
-        runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs)
-        self._iter += 1
 
 
 @DATA_SAMPLERS.register_module()

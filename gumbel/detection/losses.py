@@ -35,11 +35,7 @@ class ActivationLoss(nn.Module):
     custom_accuracy = True
 
     def __init__(
-        self,
-        activation: str,
-        loss_weight: float = 1.0,
-        module: dict[str, Any] | None = None,
-        **options: object,
+        self, activation: str, loss_weight: float = 1.0, module: dict[str, Any] | None = None, **options: object
     ):
         super().__init__()
         self.activation = activations.get(activation)
@@ -56,16 +52,17 @@ class ActivationLoss(nn.Module):
         weight: Tensor | None = None,
         avg_factor: float | None = None,
         reduction_override: str | None = None,
-        **_: object,
     ) -> Tensor:
         if self.module is not None:
             return self.loss_weight * self.module(cls_score, label, weight, avg_factor, reduction_override)
+        return self.loss_weight * self.loss(cls_score, label, weight, avg_factor, reduction_override or "mean")
+
+    def loss(
+        self, logits: Tensor, label: Tensor, weight: Tensor | None, avg_factor: float | None, reduction: str
+    ) -> Tensor:
+        """The loss of the activation, reduced, before ``loss_weight``."""
         assert self.activation.loss is not None
-        reduction = reduction_override or "mean"
-        loss = self.activation.loss(
-            cls_score, label, weight, reduction=reduction, avg_factor=avg_factor, **self.options
-        )
-        return self.loss_weight * loss
+        return self.activation.loss(logits, label, weight, reduction=reduction, avg_factor=avg_factor, **self.options)
 
     def get_cls_channels(self, num_classes: int) -> int:
         """Outputs of the classification layer."""
@@ -109,19 +106,11 @@ class DropLoss(ActivationLoss):
         self.infrequent: Tensor
         self.register_buffer("infrequent", mask, persistent=False)
 
-    def forward(
-        self,
-        cls_score: Tensor,
-        label: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | None = None,
-        reduction_override: str | None = None,
-        **_: object,
+    def loss(
+        self, logits: Tensor, label: Tensor, weight: Tensor | None, avg_factor: float | None, reduction: str
     ) -> Tensor:
-        assert self.activation.loss is not None
-        losses = self.activation.loss(cls_score, label, self.kept(label), reduction="none", **self.options)
-        losses = losses if weight is None else losses * weight
-        return self.loss_weight * reduce_loss(losses, reduction_override or "mean", avg_factor)
+        losses = super().loss(logits, label, self.kept(label), None, "none")
+        return reduce_loss(losses if weight is None else losses * weight, reduction, avg_factor)
 
     def kept(self, label: Tensor) -> Tensor:
         """Which elements of the loss count, 1 or 0: labels (N,) to (N, C)."""

@@ -13,6 +13,7 @@ import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from torch import Tensor, nn
 
+from gumbel.detection.parts import mask_heads
 from gumbel.evaluation.compiled import compiled
 
 #: What this near to the threshold is left to PyTorch, whose rounding depends on the processor: positions of up to 64
@@ -28,12 +29,10 @@ def keep_unpasted(model: nn.Module) -> None:
     Raises:
         TypeError: a mask head that does not paste as mmdet's own.
     """
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] == "mask_head":
-            for head in module if isinstance(module, nn.ModuleList) else [module]:
-                if not isinstance(head, FCNMaskHead):
-                    raise TypeError(f"expected mask heads that are mmdet's FCNMaskHead, found {type(head).__name__}")
-                head._predict_by_feat_single = _unpasted.__get__(head)
+    for head in mask_heads(model):
+        if not isinstance(head, FCNMaskHead):
+            raise TypeError(f"expected mask heads that are mmdet's FCNMaskHead, found {type(head).__name__}")
+        head._predict_by_feat_single = _unpasted.__get__(head)
 
 
 def _unpasted(
@@ -88,11 +87,10 @@ def encode(
     if doubts:
         decided = _as_pytorch_decides(probabilities, boxes, height, threshold, doubts)
         for (index, places), decisions in zip(doubts, decided, strict=True):
-            if (decisions == places % 2).all():
-                continue
-            arguments = probabilities[index], boxes[index], regions[index], height, width, threshold
-            number, _ = _follow(*arguments, decisions, runs, doubtful)
-            found[index] = _text(runs[:number])
+            if (decisions != places % 2).any():
+                arguments = probabilities[index], boxes[index], regions[index], height, width, threshold
+                number, _ = _follow(*arguments, decisions, runs, doubtful)
+                found[index] = _text(runs[:number])
     return [{"size": [height, width], "counts": counts} for counts in found]
 
 

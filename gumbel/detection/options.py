@@ -10,7 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from gumbel.detection import precision
-from gumbel.detection.parts import box_heads
+from gumbel.detection.losses import classification_losses
+from gumbel.detection.parts import box_heads, unwrapped
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import TrainingPaths
 
@@ -38,20 +39,16 @@ def visualizer(experiment: Experiment, paths: TrainingPaths) -> dict[str, Any]:
                 f"`track`: expected the package of {name}, found it not installed; "
                 f"`pip install {name}`, or leave it out of `track`"
             )
-    run = "-".join(paths.root.parts[-3:])
+    run, mlflow = "-".join(paths.root.parts[-3:]), paths.curves / "mlflow"
+    # A database of the training's own: mmengine's default, a folder of files, is refused by MLflow 3.17
+    store = dict(tracking_uri=f"sqlite:///{mlflow}/mlflow.db", artifact_location=str(mlflow / "artifacts"))
     backends: dict[str, dict[str, Any]] = {
         "tensorboard": dict(type="TensorboardVisBackend"),
         "wandb": dict(type="WandbVisBackend", init_kwargs=dict(project="gumbel", group=experiment.name, name=run)),
-        "mlflow": dict(type="MLflowVisBackend", exp_name=experiment.name, run_name=run, **_mlflow_store(paths)),
+        "mlflow": dict(type="MLflowVisBackend", exp_name=experiment.name, run_name=run, **store),
     }
     chosen = [dict(backends[name], save_dir=str(paths.curves / name)) for name in experiment.track]
     return dict(type="Visualizer", vis_backends=chosen)
-
-
-def _mlflow_store(paths: TrainingPaths) -> dict[str, str]:
-    """A database of the training's own: mmengine's default, a folder of files, is refused by MLflow 3.17."""
-    folder = paths.curves / "mlflow"
-    return dict(tracking_uri=f"sqlite:///{folder}/mlflow.db", artifact_location=str(folder / "artifacts"))
 
 
 def use_tracking_server(config: Config) -> None:
@@ -80,21 +77,35 @@ def check_launch(config: Config, world_size: int) -> None:
 
 
 def resolved(runner: Any) -> dict[str, Any]:
-    """Facts about options, read from the objects of a run, for its manifest."""
-    wrapper, loader = runner.optim_wrapper, runner.train_dataloader
-    head, *_ = box_heads(getattr(runner.model, "module", runner.model))
-    formats = {
+    """Facts of a run, read from the objects that ran, for its manifest."""
+    wrapper, loader, model = runner.optim_wrapper, runner.train_dataloader, unwrapped(runner.model)
+    parameters = list(model.parameters())
+    group, device, loads = wrapper.optimizer.param_groups[0], parameters[0].device, wrapper._accumulative_counts
+    channels_last = [
         parameter.is_contiguous(memory_format=torch.channels_last)
-        for parameter in runner.model.parameters()
+        for parameter in parameters
         if parameter.ndim == 4 and min(parameter.shape[1:]) > 1
-    }
+    ]
     return {
-        "steps": runner.max_iters // wrapper._accumulative_counts,
+        "seed": runner.seed,
+        "iterations": runner.max_iters,
+        "batch_size": loader.batch_size * runner.world_size * loads,
+        "world_size": runner.world_size,
+        "images": len(loader.dataset),
+        "optimizer": type(wrapper.optimizer).__name__,
+        "learning_rate": group.get("initial_lr", group["lr"]),
+        "loss_cls": [repr(loss) for loss in classification_losses(model)],
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "steps": runner.max_iters // loads,
         "images_per_gpu": loader.batch_size,
-        "accumulation": wrapper._accumulative_counts,
+        "accumulation": loads,
         **precision.resolved(runner),
         "oversample": getattr(loader.dataset, "oversample_thr", 0.0),
-        "initialisation": [dict(entry) for entry in head.init_cfg],
-        "channels_last": formats == {True},
+        "initialisation": [dict(entry) for entry in box_heads(model)[0].init_cfg],
+        "channels_last": bool(channels_last) and all(channels_last),
         "compiled": bool(runner.cfg.get("compile", False)),
     }

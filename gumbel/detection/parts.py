@@ -3,7 +3,13 @@
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.model import is_model_wrapper
 from torch import nn
+
+
+def unwrapped(model: Any) -> Any:
+    """The detector itself, also where mmengine wrapped it for several processes."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def as_list(value: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from mmengine.runner import autocast
 from torch import Tensor, nn
 
-from gumbel.detection.parts import roi_extractors
+from gumbel.detection.parts import roi_extractors, unwrapped
 from gumbel.experiment.schema import Training
 
 #: Precisions in which GPUs may round the factors of float32 products to TF32, whose mantissa is longer than bfloat16's.
@@ -37,7 +37,7 @@ class Bfloat16Hook(Hook):
     """Keep boxes in float32, as :func:`keep_boxes` says, before the training begins."""
 
     def before_train(self, runner: Any) -> None:
-        keep_boxes(getattr(runner.model, "module", runner.model))
+        keep_boxes(unwrapped(runner.model))
 
 
 def keep_boxes(model: Any) -> None:
@@ -73,11 +73,6 @@ def use_precision(optim_wrapper: ConfigDict, training: Training) -> None:
         optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale=training.loss_scale)
     elif training.precision == "bf16":
         optim_wrapper.update(type="Bfloat16OptimWrapper")
-
-
-def hooks(training: Training) -> list[dict[str, Any]]:
-    """What the precision needs around the training."""
-    return [dict(type="Bfloat16Hook")] if training.precision == "bf16" else []
 
 
 def set_float32(precision: str) -> None:

@@ -9,7 +9,7 @@ import inspect
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import BaseModel
-from mmengine.registry import DATA_SAMPLERS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 from torch import distributed
 
 from gumbel.detection.checkpoints import load_weights
@@ -69,16 +71,19 @@ def predict(config_path: Path, checkpoint: Path, outputs: Mapping[tuple[str, str
     model = build_trained(config, checkpoint)
     facts = {"config_sha256": manifest.sha256(config_path), "checkpoint_sha256": manifest.sha256(checkpoint)}
     for split in dict.fromkeys(split for split, _ in outputs):
-        loader = _loader(config.test_dataloaders[split])
-        annotations = manifest.sha256(Path(config.test_dataloaders[split].dataset.ann_file))
+        settings = config.test_dataloaders[split]
+        loader = Runner.build_dataloader(dict(settings, sampler=[]))  # the indices of images, which follow
+        annotations = manifest.sha256(Path(settings.dataset.ann_file))
         files = {}
         for scoring in [scoring for other, scoring in outputs if other == split]:
             set_scoring(model, scoring)
-            own = {"annotations_sha256": annotations, "scoring": scoring, "loss_cls": _loss(model)}
+            loss_cls = repr(classification_losses(model)[0])
+            own = {"annotations_sha256": annotations, "scoring": scoring, "loss_cls": loss_cls}
             files[scoring] = _Parts(outputs[split, scoring], facts | own)
         starts = range(0, len(loader.dataset), PART)
         mine = starts[processes.rank :: processes.number]
-        _predict_parts(model, loader, [start for start in mine if not _is_done(files, start)], files)
+        left = [start for start in mine if not all(parts.path(start).exists() for parts in files.values())]
+        _predict_parts(model, loader, left, files)
         if distributed.is_initialized():
             distributed.barrier()
         if processes.rank == 0:
@@ -102,21 +107,6 @@ def build_model(config: Config) -> BaseModel:
     return MODELS.build(config.model)
 
 
-@dataclass(frozen=True)
-class Found:
-    """The detections of one image: labels (n,), scores (n,), boxes (n, 4) x1, y1, x2, y2 in its pixels, all arrays.
-
-    ``masks`` (n, h, w) are probabilities inside the boxes, ``size`` is the image's height and width.
-    """
-
-    image_id: int
-    labels: np.ndarray
-    scores: np.ndarray
-    boxes: np.ndarray
-    masks: np.ndarray
-    size: tuple[int, int]
-
-
 class Detector:
     """Detections of a model under several scorings: of all that comes before the scores, there is one pass.
 
@@ -133,8 +123,12 @@ class Detector:
         self.scorings = scorings
         self._boxes = _Once(model.roi_head._bbox_forward)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Found]]:
-        """For each scoring, what is found in each image of a batch of the data loader."""
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[tuple[DetDataSample, InstanceData]]]:
+        """For each scoring, the images of a batch of the data loader with what is found in each, as arrays.
+
+        These are labels (n,), scores (n,), bboxes (n, 4) x1, y1, x2, y2 in its pixels, and masks (n, h, w):
+        probabilities inside the boxes.
+        """
         model = self.model
         self._boxes.known.clear()
         model.roi_head._bbox_forward = self._boxes
@@ -147,7 +141,7 @@ class Detector:
             for scoring in self.scorings:
                 set_scoring(model, scoring)
                 results = model.roi_head.predict(features, proposals, samples, rescale=True)
-                found[scoring] = [_found(*pair) for pair in zip(samples, results, strict=True)]
+                found[scoring] = [(image, each.cpu().numpy()) for image, each in zip(samples, results, strict=True)]
             return found
         finally:
             del model.roi_head._bbox_forward  # the method of its class again
@@ -171,35 +165,6 @@ class _Once:
         return results
 
 
-def _found(sample: Any, instances: Any) -> Found:
-    instances = instances.cpu().numpy()
-    height, width = sample.ori_shape[:2]
-    values = instances.labels, instances.scores, instances.bboxes, instances.masks
-    return Found(sample.img_id, *values, (int(height), int(width)))
-
-
-@DATA_SAMPLERS.register_module()
-class ChosenSampler:
-    """The images ``indices`` in their order: all of a data set, until told otherwise."""
-
-    def __init__(self, dataset: Any, **_: Any) -> None:
-        self.indices: Collection[int] = range(len(dataset))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
-def _loader(config: Any) -> Any:
-    return Runner.build_dataloader(dict(config, sampler=dict(type="ChosenSampler")))
-
-
-def _loss(model: BaseModel) -> str:
-    return repr(classification_losses(model)[0])
-
-
 @dataclass(frozen=True)
 class _Parts:
     """The finished parts of a file of predictions: in a folder beside it, named by all that they are made from."""
@@ -216,9 +181,6 @@ class _Parts:
         """The part whose first image is ``start``."""
         return self.folder / f"{start}.parquet"
 
-    def writer(self, start: int) -> PredictionWriter:
-        return PredictionWriter(self.path(start), self.metadata)
-
     def join(self, starts: range) -> None:
         """Write the file, and remove the parts with whatever killed and other predictions have left."""
         with PredictionWriter(self.output, self.metadata) as writer:
@@ -228,15 +190,11 @@ class _Parts:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _is_done(files: Mapping[str, _Parts], start: int) -> bool:
-    return all(parts.path(start).exists() for parts in files.values())
-
-
 def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files: Mapping[str, _Parts]) -> None:
     """Predict the parts that begin at the images ``starts``. Masks are encoded while the next batches are detected."""
     number = len(loader.dataset)
     images = {start: range(start, min(start + PART, number)) for start in starts}
-    loader.sampler.indices = [index for part in images.values() for index in part]
+    loader.sampler[:] = [index for part in images.values() for index in part]
     category_ids = np.asarray(loader.dataset.cat_ids)
     threshold = float(model.roi_head.test_cfg.mask_thr_binary)
     detect = Detector(model, files)
@@ -245,7 +203,10 @@ def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files
     with ThreadPoolExecutor(1) as writing, torch.inference_mode():
         for start, part in images.items():
             opened = ExitStack()
-            writers = {scoring: opened.enter_context(parts.writer(start)) for scoring, parts in files.items()}
+            writers = {
+                scoring: opened.enter_context(PredictionWriter(parts.path(start), parts.metadata))
+                for scoring, parts in files.items()
+            }
             for batch in islice(batches, -(-len(part) // loader.batch_size)):
                 waiting.append(writing.submit(_write, writers, detect(batch), category_ids, threshold))
                 if len(waiting) > _WAITING:
@@ -257,18 +218,15 @@ def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files
 
 def _write(
     writers: Mapping[str, PredictionWriter],
-    found: Mapping[str, list[Found]],
+    found: Mapping[str, list[tuple[DetDataSample, InstanceData]]],
     category_ids: np.ndarray,
     threshold: float,
 ) -> None:
     for scoring, images in found.items():
-        for image in images:
-            boxes = image.boxes.astype(np.float64)
+        for image, instances in images:
+            boxes = instances.bboxes.astype(np.float64)
             boxes[:, 2:] -= boxes[:, :2]
-            writers[scoring].write(
-                image.image_id,
-                category_ids[image.labels],
-                image.scores.astype(np.float64),
-                boxes,
-                encode(image.masks, image.boxes, *image.size, threshold),
-            )
+            height, width = map(int, image.ori_shape[:2])
+            masks = encode(instances.masks, instances.bboxes, height, width, threshold)
+            scores = instances.scores.astype(np.float64)
+            writers[scoring].write(image.img_id, category_ids[instances.labels], scores, boxes, masks)

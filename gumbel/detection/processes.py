@@ -60,21 +60,11 @@ class Processes:
             return {}
         if self._gpus:
             torch.cuda.set_device(self._local_rank)
-        distributed.init_process_group(
-            "nccl" if self._gpus else "gloo",
-            store=distributed.PrefixStore("training", self._store),
-            rank=self.rank,
-            world_size=self.number,
-            timeout=_TIMEOUT,
-        )
-        return {
-            "launcher": "pytorch",
-            "model_wrapper_cfg": {
-                "type": "MMDistributedDataParallel",
-                "broadcast_buffers": False,
-                "device_ids": [self._local_rank] if self._gpus else None,
-            },
-        }
+        backend, store = "nccl" if self._gpus else "gloo", distributed.PrefixStore("training", self._store)
+        distributed.init_process_group(backend, timeout=_TIMEOUT, store=store, rank=self.rank, world_size=self.number)
+        device_ids = [self._local_rank] if self._gpus else None
+        wrapper = dict(type="MMDistributedDataParallel", broadcast_buffers=False, device_ids=device_ids)
+        return dict(launcher="pytorch", model_wrapper_cfg=wrapper)
 
     def leave(self) -> None:
         """Wait for the others, since torchrun ends all when one ends, and say goodbye."""

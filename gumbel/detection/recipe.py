@@ -10,14 +10,14 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
 import yaml
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
-from pydantic import BaseModel, model_validator
-from pydantic import ConfigDict as ModelConfig
+from pydantic import model_validator
 
 import gumbel.detection.loading  # noqa: F401 - registers its data set
 from gumbel import datasets
@@ -27,20 +27,19 @@ from gumbel.experiment import matrix
 from gumbel.experiment.inheritance import recipes
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
+from gumbel.section import Section
 
 PAPER = CONFIGS / "paper"
 
 
-class Deviation(BaseModel):
+class Deviation(Section):
     """An entry of ``deviations.yaml``: where it holds, what it allows, and why."""
 
-    model_config = ModelConfig(extra="forbid")
-
     fields: list[str]
-    architectures: list[str] = []
-    activations: list[str] = []
-    recipes: list[str] = []
-    datasets: list[str] = []
+    architectures: tuple[str, ...] = ()
+    activations: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
     released: Any = None
     ours: Any = None
     reason: str
@@ -52,20 +51,14 @@ class Deviation(BaseModel):
         return self
 
 
-class Field(BaseModel):
+class Field(Section):
     """What is compared: an entry of ``recipe.yaml``."""
-
-    model_config = ModelConfig(extra="forbid")
 
     name: str
     label: str
     ours: str
     absent: Any = None
     released: Any = None
-
-    def read(self, values: Any) -> Any:
-        """The value at the path ``ours``."""
-        return _follow(values, self.ours.split("."), self.absent)
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,9 @@ class FieldComparison:
 
 def compare(experiment: Experiment, configs: Iterable[Config] | None = None) -> list[FieldComparison]:
     """Every field of every cell (first seed), or of ``configs`` of cells."""
-    configs = _configs(experiment) if configs is None else configs
+    if configs is None:
+        cells = product(experiment.architectures, experiment.activations, experiment.seeds[:1])
+        configs = (cell_config(experiment, *cell) for cell in cells)
     return [comparison for config in configs for comparison in _compare_cell(experiment, config)]
 
 
@@ -104,21 +99,17 @@ def as_record(comparisons: list[FieldComparison]) -> dict[str, Any]:
 def listing(comparisons: list[FieldComparison]) -> str:
     """Our value of every field, cell by cell."""
     lines: list[str] = []
-    for each in comparisons:
-        cell = f"{each.architecture}/{each.activation}"
-        lines += [*([] if cell in lines else [cell]), f"  {each.field:<18} {each.ours}"]
+    for cell, fields in _by_cell(comparisons).items():
+        lines += [cell, *(f"  {each.field:<18} {each.ours}" for each in fields)]
     return "\n".join(lines)
 
 
 def as_text(comparisons: list[FieldComparison]) -> tuple[str, int]:
     """The comparison cell by cell with a last line that counts, and how many deviations have no name."""
-    cells: dict[tuple[str, str], list[FieldComparison]] = {}
-    for each in comparisons:
-        cells.setdefault((each.architecture, each.activation), []).append(each)
+    cells = _by_cell(comparisons)
     lines = []
     for cell, fields in cells.items():
-        equal = ", ".join(each.field for each in fields if each.equal)
-        lines += ["/".join(cell), *_wrapped("equal", equal)]
+        lines += [cell, *_wrapped("equal", ", ".join(each.field for each in fields if each.equal))]
         for each in fields:
             if not each.equal:
                 kind, reason = ("deviation", each.reason) if each.reason else ("UNNAMED", "no reason is named")
@@ -132,14 +123,13 @@ def as_text(comparisons: list[FieldComparison]) -> tuple[str, int]:
     return "\n".join(lines), unnamed
 
 
+def _by_cell(comparisons: list[FieldComparison]) -> dict[str, list[FieldComparison]]:
+    grouped = groupby(comparisons, lambda each: f"{each.architecture}/{each.activation}")
+    return {cell: list(fields) for cell, fields in grouped}
+
+
 def _wrapped(kind: str, text: str) -> list[str]:
     return textwrap.wrap(text, 118, initial_indent=f"  {kind:<10} ", subsequent_indent=" " * 13, break_long_words=False)
-
-
-def _configs(experiment: Experiment) -> Iterator[Config]:
-    for architecture in experiment.architectures:
-        for activation in experiment.activations:
-            yield cell_config(experiment, architecture, activation, experiment.seeds[0])
 
 
 def _compare_cell(experiment: Experiment, config: Config) -> Iterator[FieldComparison]:
@@ -152,14 +142,15 @@ def _compare_cell(experiment: Experiment, config: Config) -> Iterator[FieldCompa
     ours = _values(experiment, config)
     for field in fields():
         theirs = field.released if "released" in field.model_fields_set else released[field.name]
-        found = FieldComparison(architecture, activation, field.name, field.label, theirs, field.read(ours))
+        mine = _follow(ours, field.ours, field.absent)
+        found = FieldComparison(architecture, activation, field.name, field.label, theirs, mine)
         yield found if found.equal else replace(found, reason=_reason(experiment, found))
 
 
 def _reason(experiment: Experiment, found: FieldComparison) -> str | None:
+    names = (found.architecture, found.activation, experiment.recipe)
     for each in deviations():
-        cells = ((each.architectures, found.architecture), (each.activations, found.activation))
-        restrictions = (*cells, (each.recipes, experiment.recipe))
+        restrictions = zip((each.architectures, each.activations, each.recipes), names, strict=True)
         named = found.field in each.fields and all(not allowed or name in allowed for allowed, name in restrictions)
         free = experiment.dataset in each.datasets
         if named and (free or (not each.datasets and (each.released, each.ours) == (found.released, found.ours))):
@@ -183,8 +174,7 @@ def fields() -> list[Field]:
     """
     found = [Field.model_validate(entry) for entry in _facts()["fields"]]
     names = [field.name for field in found]
-    with (PAPER / "recipes.csv").open() as file:
-        columns = {*(csv.DictReader(file).fieldnames or []), "batch", "scoring"}
+    columns = {*_released()[0], "batch", "scoring"}
     for field in found:
         if names.count(field.name) > 1 or not ("released" in field.model_fields_set or field.name in columns):
             raise ValueError(
@@ -199,15 +189,19 @@ def _facts() -> dict[str, Any]:
     return yaml.safe_load((PAPER / "recipe.yaml").read_text())
 
 
+@cache
+def _released() -> list[dict[str, str]]:
+    with (PAPER / "recipes.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 def _released_row(recipe: str, architecture: str, activation: str) -> dict[str, Any] | None:
     """The released cell by the names of :func:`fields`: the stand-in's where the activation was not released."""
     facts = _facts()
     family = recipes()[recipe]
     cell = family.cell.format(facts["architectures"].get(architecture))
-    with (PAPER / "recipes.csv").open() as file:
-        rows = {row["activation"]: row for row in csv.DictReader(file) if row["cell"] == cell}
-    name = family.activations.get(activation, activation)
-    row = rows.get(name) or rows.get(facts["stand_in"])
+    rows = {row["activation"]: row for row in _released() if row["cell"] == cell}
+    row = rows.get(family.activations.get(activation, activation)) or rows.get(facts["stand_in"])
     if row is None:
         return None
     values = {key: _literal(value) for key, value in row.items()}
@@ -278,24 +272,17 @@ def _reduced_precision(config: Config) -> Any:
     return None if config.precision == "fp32" else config.precision
 
 
-def _scoring(experiment: Experiment, activation: str) -> str:
-    names = (matrix.scored_with(activation, scoring) for scoring in matrix.scorings(experiment, activation))
-    return "; ".join(dict.fromkeys(names))
-
-
 def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
     """What the paths of :func:`fields` lead through: the configuration, its parts, and what is computed from them."""
     model, boxes, masks = config.model, box_heads(config.model), mask_heads(config.model)
-    dataset = train_dataset(config)
-    loads = config.optim_wrapper.accumulative_counts
+    dataset, loads = train_dataset(config), config.optim_wrapper.accumulative_counts
+    activation = config.cell.activation
+    scorings = [matrix.scored_with(activation, scoring) for scoring in matrix.scorings(experiment, activation)]
     # With repeat-factor sampling the recipe counts the repeated images
     images = matrix.data(experiment).epoch or recipes()[experiment.recipe].images
 
     def epochs(iterations: int) -> float:
         return round(iterations // loads * config.batch / images, 2)
-
-    def scheduled(path: str, absent: Any) -> Any:
-        return _follow(config.param_scheduler, path.split("."), absent)
 
     return {
         **dict(config.items()),
@@ -308,7 +295,7 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
         "computed": {
             "backbone": _backbone(model.backbone),
             "n_heads": len(boxes),
-            "loss_cls": [_our_loss(head.loss_cls, config.cell.activation) for head in boxes],
+            "loss_cls": [_our_loss(head.loss_cls, activation) for head in boxes],
             "init": [_start_in_words(head.init_cfg) for head in boxes],
             "other_layers": ["mmdet" if len(head.init_cfg) > 1 else "PyTorch's default" for head in boxes],
             "mask_head": [_mask_head(head) for head in masks],
@@ -316,10 +303,10 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
             "ms_mode": "value" if any(step.type == "RandomChoiceResize" for step in dataset.pipeline) else None,
             "filter": _filter(dataset),
             "epochs": epochs(config.train_cfg.max_iters),
-            "steps": [epochs(step) for step in scheduled("MultiStepLR.milestones", [])],
-            "warmup": scheduled("LinearLR.end", 0) // loads,
+            "steps": [epochs(step) for step in _follow(config.param_scheduler, "MultiStepLR.milestones", [])],
+            "warmup": _follow(config.param_scheduler, "LinearLR.end", 0) // loads,
             "fp16": _reduced_precision(config),
-            "scoring": _scoring(experiment, config.cell.activation),
+            "scoring": "; ".join(dict.fromkeys(scorings)),
         },
     }
 
@@ -329,14 +316,14 @@ def _of_mmdet(name: str) -> str:
     return next(each.__name__ for each in DATASETS.get(name).__mro__ if each.__module__.startswith("mmdet."))
 
 
-def _follow(value: Any, path: list[str], absent: Any) -> Any:
-    """What lies at ``path``, of lists and numbers; ``absent`` where nothing does."""
+def _follow(value: Any, path: str, absent: Any) -> Any:
+    """What lies at the dotted ``path``, of lists and numbers; ``absent`` where nothing does."""
     if value is None:
         return absent
     listed = isinstance(value, list | tuple)
     if not path:
         return [_follow(each, path, absent) for each in value] if listed else value
-    key, *rest = path
+    key, _, rest = path.partition(".")
     if key == "*":
         stages = [_follow(each, rest, absent) for each in as_list(value)]
         return stages[0] if all(each == stages[0] for each in stages) else stages

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -17,10 +16,9 @@ from mmengine.runner import Runner
 
 from gumbel.detection.checkpoints import iteration, latest_checkpoint, save_weights
 from gumbel.detection.failures import explain
-from gumbel.detection.hooks import HistoryHook, ReportHook, unwrapped
-from gumbel.detection.losses import classification_losses
+from gumbel.detection.hooks import HistoryHook, ReportHook
 from gumbel.detection.options import check_launch, resolved, use_tracking_server
-from gumbel.detection.parts import train_dataset
+from gumbel.detection.parts import train_dataset, unwrapped
 from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.experiment import dependencies
@@ -168,13 +166,8 @@ def _find_start(config: Config, paths: TrainingPaths, processes: int) -> Start:
         for unfinished in folder.glob(".*.tmp"):  # of a process that was killed while writing
             unfinished.unlink()
     checkpoint = latest_checkpoint(folder)
-    return Start(
-        fingerprint=fingerprint,
-        inputs=inputs,
-        folder=str(folder.absolute()),
-        checkpoint=None if checkpoint is None else str(checkpoint.absolute()),
-        finished=finished,
-    )
+    going_on_from = str(checkpoint.absolute()) if checkpoint else None
+    return Start(fingerprint, inputs, str(folder.absolute()), going_on_from, finished)
 
 
 def _reporter(
@@ -211,7 +204,6 @@ def _finish(start: Start, report: ReportHook, record: manifest.Record, runner: R
         iteration_seconds=float(table["seconds"].sum()),
         attempts=[attempt.model_dump() for attempt in report.attempts.all],
         resumed_from=start.checkpoint and Path(start.checkpoint).name,
-        **_resolved(runner),
         **resolved(runner),
     )
     report.claim.check()
@@ -229,38 +221,26 @@ def _adopt(folder: Path, config: Config, paths: TrainingPaths) -> bool:
     finished = CellPaths(folder)
     if not finished.manifest.exists():
         return False
-    record = json.loads(finished.manifest.read_text())
-    checkpoint = finished.checkpoint
+    record, checkpoint = json.loads(finished.manifest.read_text()), finished.checkpoint
     if not checkpoint.exists() or manifest.sha256(checkpoint) != record["checkpoint_sha256"]:
         say(f"{checkpoint} is damaged: training again")
         shutil.rmtree(folder)
         return False
     say(f"{paths.root} was finished on {record['host']} at {record['finished']}")
     _publish(folder, config, paths)
-    iterations = record["iterations"]
-    done = status.Status(
-        state="done",
-        iteration=iterations,
-        iterations=iterations,
-        eta_seconds=0.0,
-        attempt=len(record["attempts"]),
-        seconds=record["seconds"],
-        processes=record["world_size"],
-        **manifest.place(),
-    )
-    status.write(paths.status, done)
+    length = dict.fromkeys(("iteration", "iterations"), record["iterations"])
+    facts = dict(seconds=record["seconds"], attempt=len(record["attempts"]), processes=record["world_size"])
+    status.write(paths.status, status.Status(state="done", eta_seconds=0.0, **length, **facts, **manifest.place()))
     return True
 
 
 def _publish(folder: Path, config: Config, paths: TrainingPaths) -> None:
     """Give the files finished in ``folder`` their names as outputs, without copying where the file system has links."""
-    finished, published = CellPaths(folder), CellPaths(paths.root)
-    for source, target in (
-        (finished.checkpoint, published.checkpoint),
-        (finished.history, published.history),
-        (finished.manifest, published.manifest),
-        *((finished.at(each).checkpoint, published.at(each).checkpoint) for each in _snapshots(config)),
-    ):
+    published = CellPaths(paths.root)
+    snapshots = [percent for hook in config.custom_hooks if hook.type == "SnapshotHook" for percent in hook.percents]
+    checkpoints = [published.checkpoint, *(published.at(percent).checkpoint for percent in snapshots)]
+    for target in (*checkpoints, published.history, published.manifest):
+        source = folder / target.relative_to(paths.root)
         with atomic_path(target) as temporary:
             try:
                 os.link(source, temporary)
@@ -274,11 +254,6 @@ def _say_stopped(report: ReportHook, runner: Runner) -> None:
     message = f"stopped by {received.name if received else 'a signal to another process'}"
     report.report("interrupted", runner.max_iters, message)
     say(f"{report.path.parent} {message}; the same command goes on with it")
-
-
-def _snapshots(config: Config) -> list[int]:
-    """Percentages of the training at which its weights are kept."""
-    return [percent for hook in config.custom_hooks if hook.type == "SnapshotHook" for percent in hook.percents]
 
 
 def _inputs(config: Config) -> dict[str, str]:
@@ -309,27 +284,3 @@ def _name_others(work_dir: Path, folder: Path) -> None:
             f"not going on from {names}: checkpoints of another configuration, other data, another number of "
             "processes or another PyTorch; remove what is not needed"
         )
-
-
-def _resolved(runner: Runner) -> dict[str, Any]:
-    """Facts of the run, read from the objects that ran."""
-    loader = runner.train_dataloader
-    model = unwrapped(runner.model)
-    groups = runner.optim_wrapper.optimizer.param_groups
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    device = next(model.parameters()).device
-    return {
-        "seed": runner.seed,
-        "iterations": runner.max_iters,
-        "batch_size": loader.batch_size * runner.world_size * runner.optim_wrapper._accumulative_counts,
-        "world_size": runner.world_size,
-        "images": len(loader.dataset),
-        "optimizer": type(runner.optim_wrapper.optimizer).__name__,
-        "learning_rate": groups[0].get("initial_lr", groups[0]["lr"]),
-        "loss_cls": [repr(loss) for loss in classification_losses(model)],
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "trained_parameters": sum(parameter.numel() for parameter in trained),
-        "device": str(device),
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "threads": torch.get_num_threads(),
-    }

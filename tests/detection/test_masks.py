@@ -109,7 +109,7 @@ def test_a_head_that_keeps_masks_unpasted_predicts_the_same_ones(agnostic, activ
 
 def test_a_mask_head_that_pastes_otherwise_is_refused_by_name():
     with pytest.raises(TypeError, match="FCNMaskHead, found Linear"):
-        keep_unpasted(torch.nn.ModuleDict({"mask_head": torch.nn.Linear(1, 1)}))
+        keep_unpasted(torch.nn.ModuleDict({"roi_head": torch.nn.ModuleDict({"mask_head": torch.nn.Linear(1, 1)})}))
 
 
 def test_run_lengths_of_any_length_are_written_as_pycocotools_writes_them():
