@@ -35,7 +35,7 @@ def texts(results: Results, content: Content) -> dict[str, str]:
     experiment, claims, rows = results.experiment, content.claims, content.matrix.rows
     frames = {
         "matrix.csv": matrix_frame(rows),
-        "claims.csv": claims_frame(claims),
+        "claims.csv": claims_frame(claims.verdicts),
         "categories.csv": export_frame(content.categories.frame).round(4),
         "summary.csv": results.summary,
     }
@@ -61,7 +61,7 @@ def record(results: Results, content: Content, frames: Mapping[str, pd.DataFrame
         "claims": _records(frames["claims.csv"]),
         "matrix": _records(frames["matrix.csv"]),
         "categories": json.loads(frames["categories.csv"].to_json(orient="split", index=False)),
-        "deviations": content.deviations.records,
+        "deviations": [row._asdict() for row in content.deviations.rows],
         "cells": [
             {"cell": run.key, "state": run.state, "reason": run.reason, "manifest": run.manifest}
             for run in results.runs
