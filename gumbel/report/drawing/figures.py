@@ -92,20 +92,16 @@ def results(frame: pd.DataFrame, title: str, models: list[str], palette: Palette
             aside += round(0.3 * apart) * (1 if published else -1)
         offset: dict[str, Any] = {"xOffset": aside}
         marks = base.properties(data=part.set_index("model").reindex(models).reset_index())
+        bars = base.properties(data=part.dropna(subset=["low", "high"])).encode(y="low:Q", y2="high:Q")
         line = style.line(1.2) | {"opacity": 0.25 if published else 0.6}
         points = style.point(80, opacity=1) | {"filled": not published, "strokeWidth": 1.5}
         layers += [
             marks.mark_line(**line, **offset),
-            *([] if published else [_bars(base, part.dropna(subset=["low", "high"]), style.colour, offset)]),
+            *([] if published else [bars.mark_rule(color=style.colour, strokeWidth=1.6, **offset)]),
             marks.transform_filter("isValid(datum.value)").mark_point(**points, **offset).encode(description="label:N"),
         ]
         words.append(f"{activation}{' (paper)' if published else ''}: {', '.join(part['label'])}")
     return figure(title, alt.layer(*layers), "; ".join(words), hover=True)
-
-
-def _bars(base: alt.Chart, part: pd.DataFrame, colour: str, offset: dict[str, Any]) -> alt.Chart:
-    """Intervals as vertical lines."""
-    return base.properties(data=part).mark_rule(color=colour, strokeWidth=1.6, **offset).encode(y="low:Q", y2="high:Q")
 
 
 def _label(row: Any) -> str:
