@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from gumbel.paths import TEMPLATES
-from gumbel.words import activation_name, architecture_name, duration, percent, scientific
+from gumbel.words import activation_name, architecture_name, detector_name, duration, percent, scientific
 
 
 def environment() -> jinja2.Environment:
@@ -26,7 +26,7 @@ def environment() -> jinja2.Environment:
     )
     found.filters |= {"percent": percent, "duration": duration, "scientific": scientific}
     found.filters |= {"short": _short, "code": _code, "consecutive": _consecutive}
-    found.globals |= {"activation_name": activation_name, "architecture_name": architecture_name}
+    found.globals |= {named.__name__: named for named in (activation_name, architecture_name, detector_name)}
     return found
 
 

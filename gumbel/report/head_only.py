@@ -1,11 +1,11 @@
 """How well training the classification layer alone predicts how activations compare after full training."""
 
 import json
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gumbel.analysis.weight_norms import rank_correlation
@@ -22,18 +22,12 @@ def figures(experiment: Experiment, root: Path = Path(".")) -> pd.DataFrame:
 
     ``full`` is the fully trained cell's figure, ``head`` head-only's, both as trained, unrounded; NaN where missing.
     """
-    columns = ["architecture", "activation", "seed", "metric", "full", "head"]
-    return pd.DataFrame(_rows(experiment, root), columns=columns)
-
-
-def _rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
-    files = ExperimentPaths(experiment.name)
+    rows = []
     for cell in matrix.cells(experiment):
-        names: dict[str, Any] = {"architecture": cell.architecture, "activation": cell.activation, "seed": cell.seed}
         full = _metrics(cell.paths(experiment), experiment, root)
-        head = _metrics(files.head_only(**names), experiment, root)
-        for metric in METRICS:
-            yield names | {"metric": metric, "full": full.get(metric), "head": head.get(metric)}
+        head = _metrics(ExperimentPaths(experiment.name).head_only(**vars(cell)), experiment, root)
+        rows += [vars(cell) | {"metric": name, "full": full.get(name), "head": head.get(name)} for name in METRICS]
+    return pd.DataFrame(rows)
 
 
 def _metrics(files: CellPaths, experiment: Experiment, root: Path) -> dict[str, Any]:
@@ -49,22 +43,14 @@ def agreement(table: pd.DataFrame, metric: str) -> dict[str, float]:
     correlation of the differences within the pairs.
     """
     known = table[table["metric"] == metric].dropna(subset=["full", "head"])
-    differences = pd.DataFrame(
-        [
-            {"full": first["full"] - second["full"], "head": first["head"] - second["head"]}
-            for _, cells in known.groupby(["architecture", "seed"], sort=False)
-            for first, second in combinations(cells.to_dict("records"), 2)
-        ],
-        columns=["full", "head"],
-    )
-    differences = differences[(differences["full"] != 0) & (differences["head"] != 0)]
-    return {
-        "pairs": len(differences),
-        "alike": int((differences["full"] * differences["head"] > 0).sum()),
-        "correlation": rank_correlation(differences["full"].to_numpy(), differences["head"].to_numpy())
-        if len(differences) > 1
-        else float("nan"),
-    }
+    pairs = [
+        first - second
+        for _, cells in known.groupby(["architecture", "seed"], sort=False)
+        for first, second in combinations(cells[["full", "head"]].to_numpy(dtype=float), 2)
+    ]
+    full, head = np.array([pair for pair in pairs if pair.all()]).reshape(-1, 2).T
+    correlation = rank_correlation(full, head) if len(full) > 1 else float("nan")
+    return {"pairs": len(full), "alike": int((full * head > 0).sum()), "correlation": correlation}
 
 
 def as_text(table: pd.DataFrame, experiment: Experiment) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gumbel import activations
 from gumbel.activations import Activation
-from gumbel.report.drawing.figures import Figure, figure
+from gumbel.report.drawing.figures import Figure, figure, line
 from gumbel.report.drawing.styles import MUTED, Palette
 
 #: Curves of an activation: title, and what limits the picture (losses and slopes grow without bound).
@@ -36,9 +36,8 @@ def curves(names: Iterable[str]) -> pd.DataFrame:
     for name in names:
         activation = activations.get(name)
         if activation.loss is not None:
-            frames.append(_curves(activation, activation.loss, {}))
-            others = [(option, value) for option, values in activation.options.items() for value in values[1:]]
-            frames += [_curves(activation, activation.loss, {option: value}) for option, value in others]
+            others = [{option: value} for option, values in activation.options.items() for value in values[1:]]
+            frames += [_curves(activation, activation.loss, options) for options in ({}, *others)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["activation", "option"])
 
 
@@ -68,23 +67,17 @@ def activation_figures(names: Iterable[str]) -> list[Figure]:
     """A figure for each of :data:`PANELS`, of none if no activation has curves; other options thin and dotted."""
     names = list(names)
     frame, palette = curves(names), Palette(names)
+    x = alt.X("q:Q", title="logit q", axis=alt.Axis(tickCount=7), scale=alt.Scale(nice=False))
     drawn = []
     for panel, (title, limits) in PANELS.items() if len(frame) else ():
+        y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=limits), axis=alt.Axis(tickCount=5))
         layers, words = [], []
         for (name, option), part in frame.groupby(["activation", "option"], sort=False):
             if option and panel == "score":
                 continue
-            style = palette[str(name)]
-            line = part[["q"]].assign(value=part[panel].where(part[panel].between(*limits)).round(4))
+            curve = part[["q"]].assign(value=part[panel].where(part[panel].between(*limits)).round(4))
             dotted = {"strokeDash": [1, 3], "strokeWidth": 2.4} if option else {}
-            layers.append(
-                alt.Chart(line, width=270, height=160)
-                .mark_line(**style.line(1.8) | dotted)
-                .encode(
-                    x=alt.X("q:Q", title="logit q", axis=alt.Axis(tickCount=7), scale=alt.Scale(nice=False)),
-                    y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=limits), axis=alt.Axis(tickCount=5)),
-                )
-            )
+            layers.append(line(curve, palette[str(name)].line(1.8) | dotted, x, y, (270, 160)))
             at = {q: np.interp(q, part["q"], part[panel]) for q in (-2, 0, 2)}
             values = ", ".join(f"{value:.3g} at {q}" for q, value in at.items())
             words.append(f"{name}{f' as {option}' if option else ''}: {values}")
@@ -102,27 +95,19 @@ def scores(histograms: Mapping[str, Mapping[str, list[float]]], title: str, pale
         edges, number = np.array(record["edges"]), np.array(record["true"])
         share = 100 * number / max(number.sum(), 1)
         steps = pd.DataFrame({"score": edges, "share": np.append(share, share[-1:]).round(2)})
-        words.append(f"{activation}: {number.sum():,} true detections, most with scores about {_peak(edges, number)}")
-        line = palette[activation].line(1.6)
-        layers.append(
-            alt.Chart(steps, width=285, height=150).mark_line(**line, interpolate="step-after").encode(x=x, y=y)
-        )
+        peak = np.sqrt(edges[number.argmax()] * edges[number.argmax() + 1])
+        words.append(f"{activation}: {number.sum():,} true detections, most with scores about {peak:.2g}")
+        style = palette[activation].line(1.6) | {"interpolate": "step-after"}
+        layers.append(line(steps, style, x, y, (285, 150)))
     return figure(title, alt.layer(*layers), "; ".join(words))
-
-
-def _peak(edges: np.ndarray, number: np.ndarray) -> str:
-    place = int(number.argmax())
-    return f"{np.sqrt(edges[place] * edges[place + 1]):.2g}"
 
 
 def calibration(records: Mapping[str, Mapping[str, Any]], title: str, palette: Palette, least: int = 10) -> Figure:
     """Share of true detections against mean score; the diagonal is perfect. Bins below ``least`` are left out."""
     unit: dict[str, Any] = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5)}
-    diagonal = alt.Chart(pd.DataFrame({"score": [0, 1], "true": [0, 1]}), width=200, height=200).mark_line(
-        color=MUTED, strokeWidth=1
-    )
+    diagonal = pd.DataFrame({"score": [0, 1], "true": [0, 1]})
     x, y = alt.X("score:Q", title="mean score", **unit), alt.Y("true:Q", title="share that is true", **unit)
-    layers, words = [diagonal.encode(x=x, y=y)], []
+    layers, words = [line(diagonal, {"color": MUTED, "strokeWidth": 1}, x, y, (200, 200))], []
     for activation, record in records.items():
         style = palette[activation]
         frame = pd.DataFrame({key: record[key] for key in ("number", "score", "true")})

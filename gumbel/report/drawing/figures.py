@@ -92,20 +92,16 @@ def results(frame: pd.DataFrame, title: str, models: list[str], palette: Palette
             aside += round(0.3 * apart) * (1 if published else -1)
         offset: dict[str, Any] = {"xOffset": aside}
         marks = base.properties(data=part.set_index("model").reindex(models).reset_index())
-        line = style.line(1.2) | {"opacity": 0.25 if published else 0.6}
+        bars = base.properties(data=part.dropna(subset=["low", "high"])).encode(y="low:Q", y2="high:Q")
+        joined = style.line(1.2) | {"opacity": 0.25 if published else 0.6}
         points = style.point(80, opacity=1) | {"filled": not published, "strokeWidth": 1.5}
         layers += [
-            marks.mark_line(**line, **offset),
-            *([] if published else [_bars(base, part.dropna(subset=["low", "high"]), style.colour, offset)]),
+            marks.mark_line(**joined, **offset),
+            *([] if published else [bars.mark_rule(color=style.colour, strokeWidth=1.6, **offset)]),
             marks.transform_filter("isValid(datum.value)").mark_point(**points, **offset).encode(description="label:N"),
         ]
         words.append(f"{activation}{' (paper)' if published else ''}: {', '.join(part['label'])}")
     return figure(title, alt.layer(*layers), "; ".join(words), hover=True)
-
-
-def _bars(base: alt.Chart, part: pd.DataFrame, colour: str, offset: dict[str, Any]) -> alt.Chart:
-    """Intervals as vertical lines."""
-    return base.properties(data=part).mark_rule(color=colour, strokeWidth=1.6, **offset).encode(y="low:Q", y2="high:Q")
 
 
 def _label(row: Any) -> str:
@@ -118,7 +114,8 @@ def _training_images() -> alt.X:
     return alt.X("image_count:Q", scale=alt.Scale(type="log", nice=False), title="training images", axis=axis)
 
 
-def _line(frame: pd.DataFrame, style: dict[str, Any], x: alt.X, y: alt.Y, size: tuple[int, int] = (290, 130)) -> Any:
+def line(frame: pd.DataFrame, style: dict[str, Any], x: alt.X, y: alt.Y, size: tuple[int, int] = (290, 130)) -> Any:
+    """A chart of one line; ``size`` is its width and height in pixels."""
     return alt.Chart(frame, width=size[0], height=size[1]).mark_line(**style).encode(x=x, y=y)
 
 
@@ -130,9 +127,9 @@ def sorted_norms(frame: pd.DataFrame, title: str, palette: Palette, points: int 
         norm = np.sort(part["norm"].to_numpy())[::-1] / part["norm"].mean()
         place = np.linspace(0, len(norm) - 1, min(points, len(norm)))
         share = 100 * place / max(len(norm) - 1, 1)
-        line = pd.DataFrame({"share": share.round(1), "norm": np.interp(place, np.arange(len(norm)), norm).round(3)})
+        curve = pd.DataFrame({"share": share.round(1), "norm": np.interp(place, np.arange(len(norm)), norm).round(3)})
         words.append(f"{activation} from {norm[0]:.2f} to {norm[-1]:.2f}")
-        layers.append(_line(line, palette[str(activation)].line(1.8), x, _relative_norm(), (285, 170)))
+        layers.append(line(curve, palette[str(activation)].line(1.8), x, _relative_norm(), (285, 170)))
     return figure(title, alt.layer(*layers), "; ".join(words))
 
 
@@ -226,7 +223,7 @@ def training(frame: pd.DataFrame, title: str, palette: Palette, zero: bool = Tru
         group = np.arange(len(part)) * min(points, len(part)) // max(len(part), 1)
         smooth = part.groupby(group)[["iteration", "value"]].mean().round(4)
         words.append(f"{activation} from {smooth['value'].iloc[0]:.2f} to {smooth['value'].iloc[-1]:.2f}")
-        layers.append(_line(smooth, palette[str(activation)].line(1.6), x, y))
+        layers.append(line(smooth, palette[str(activation)].line(1.6), x, y))
     return figure(title, alt.layer(*layers), "; ".join(words))
 
 
@@ -240,5 +237,5 @@ def over_training(frame: pd.DataFrame, title: str, palette: Palette) -> Figure:
         ordered = part.sort_values("percent")[["percent", "value"]].round(2)
         words.append(f"{activation} " + ", ".join(f"{p.value:.1f} at {p.percent} %" for p in ordered.itertuples()))
         point = alt.OverlayMarkDef(color=style.colour, shape=style.shape, strokeDash=[1, 0], size=36)
-        layers.append(_line(ordered, style.line(1.6) | {"point": point}, x, y))
+        layers.append(line(ordered, style.line(1.6) | {"point": point}, x, y))
     return figure(title, alt.layer(*layers), "; ".join(words))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pycocotools import mask as coco_mask
 from gumbel.datasets.annotations import URL_PREFIX
 from gumbel.evaluation.masks import object_mask
 from gumbel.evaluation.matches import taken
-from gumbel.evaluation.predictions import Predictions, read_predictions
+from gumbel.evaluation.predictions import read_predictions
 from gumbel.words import activation_name
 
 Rle = Mapping[str, Any]
@@ -61,11 +62,14 @@ class Sample:
     failure: bool
 
 
-@dataclass(frozen=True)
-class _Object:
+class _Object(NamedTuple):
     category: int
     mask: Rle
     score: float | None = None
+
+
+#: By the id of their image.
+Objects = Mapping[int, list[_Object]]
 
 
 def draw_samples(
@@ -85,42 +89,46 @@ def draw_samples(
         objects.setdefault(annotation["image_id"], []).append(annotation)
     by_id = {image["id"]: image for image in record["images"]}
     ordered = rarest_first(objects, categories)[:_SEARCHED]
-    detected = {activation: _detected(path, ordered) for activation, path in predictions.items()}
-    worst = _worst([by_id[image_id] for image_id in ordered[number:]], objects, detected)[:failures]
-    return [
-        _sample(by_id[image_id], objects[image_id], categories, images, detected, image_id in worst)
-        for image_id in ordered[:number] + worst
-    ]
+    truth = {image_id: _truth(by_id[image_id], objects[image_id]) for image_id in ordered}
+    detected = {activation: _detected(path, truth) for activation, path in predictions.items()}
+    worst = _worst(ordered[number:], truth, detected)[:failures]
+    samples = []
+    for image_id in ordered[:number] + worst:
+        path = images / by_id[image_id]["coco_url"].removeprefix(URL_PREFIX)
+        shown = {"truth": truth[image_id]} | {name: found[image_id] for name, found in detected.items()}
+        samples.append(Sample(image_id, _panels(path, shown, categories), image_id in worst))
+    return samples
 
 
-class _Detected(NamedTuple):
-    """Detections, and the rows of some images by falling score."""
-
-    predictions: Predictions
-    rows: dict[int, np.ndarray]
+def _truth(image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]) -> list[_Object]:
+    size = image["height"], image["width"]
+    return [_Object(each["category_id"], object_mask(each["segmentation"], *size)) for each in annotations]
 
 
-def _detected(path: Path, images: Sequence[int]) -> _Detected:
-    predictions = read_predictions(path)
-    rows = np.flatnonzero(np.isin(predictions.image_id, images))
-    rows = rows[np.lexsort((-predictions.score[rows], predictions.image_id[rows]))]
-    bounds = {image: np.searchsorted(predictions.image_id[rows], [image, image + 1]) for image in images}
-    return _Detected(predictions, {image: rows[slice(*ends)] for image, ends in bounds.items()})
+def _detected(path: Path, truth: Objects) -> dict[int, list[_Object]]:
+    """Of the images of ``truth``, as many detections as it has objects, by falling score."""
+    found = read_predictions(path)
+    rows = np.flatnonzero(np.isin(found.image_id, list(truth)))
+    rows = rows[np.lexsort((-found.score[rows], found.image_id[rows]))]
+    best = {}
+    for image_id, objects in truth.items():
+        chosen = rows[slice(*np.searchsorted(found.image_id[rows], [image_id, image_id + 1]))][: len(objects)]
+        best[image_id] = [
+            _Object(int(found.category_id[row]), mask, float(found.score[row]))
+            for row, mask in zip(chosen, found.masks(chosen), strict=True)
+        ]
+    return best
 
 
-def _worst(
-    images: Sequence[Mapping[str, Any]],
-    objects: Mapping[int, Sequence[Mapping[str, Any]]],
-    detected: Mapping[str, _Detected],
-) -> list[int]:
-    """Ids of ``images``, those with the smallest share of objects found first."""
+def _worst(images: Sequence[int], truth: Objects, detected: Mapping[str, Objects]) -> list[int]:
+    """``images``, those with the smallest share of objects found first."""
 
-    def key(image: Mapping[str, Any]) -> tuple[float, int, int]:
-        truth = _truth(image, objects[image["id"]])
-        hits = [sum(_matched(_best(found, image["id"], len(truth)), truth)) for found in detected.values()]
-        return sum(hits) / len(truth), -len(truth), image["id"]
+    def key(image_id: int) -> tuple[float, int, int]:
+        objects = truth[image_id]
+        hits = sum(sum(_matched(found[image_id], objects)) for found in detected.values())
+        return hits / len(objects), -len(objects), image_id
 
-    return [image["id"] for image in sorted(images, key=key)] if detected else []
+    return sorted(images, key=key) if detected else []
 
 
 def rarest_first(objects: Mapping[int, Sequence[Mapping[str, Any]]], categories: Mapping[int, Any]) -> list[int]:
@@ -129,73 +137,34 @@ def rarest_first(objects: Mapping[int, Sequence[Mapping[str, Any]]], categories:
     def rarity(image_id: int) -> tuple[int, int]:
         return min((categories[a["category_id"]]["image_count"], a["category_id"]) for a in objects[image_id])
 
-    ordered = sorted(objects, key=lambda image_id: (rarity(image_id), image_id))
-    seen: dict[tuple[int, int], int] = {}
+    seen: Counter[tuple[int, int]] = Counter()
     rounds = []
-    for image_id in ordered:
-        category = rarity(image_id)
-        seen[category] = seen.get(category, 0) + 1
-        rounds.append((seen[category], rarity(image_id), image_id))
-    return [image_id for _, _, image_id in sorted(rounds)]
+    for category, image_id in sorted((rarity(image_id), image_id) for image_id in objects):
+        seen[category] += 1
+        rounds.append((seen[category], category, image_id))
+    return [image_id for *_, image_id in sorted(rounds)]
 
 
-def _sample(
-    image: Mapping[str, Any],
-    annotations: Sequence[Mapping[str, Any]],
-    categories: Mapping[int, Any],
-    images: Path,
-    detected: Mapping[str, _Detected],
-    failure: bool,
-) -> Sample:
-    path = images / image["coco_url"].removeprefix(URL_PREFIX)
+def _panels(path: Path, shown: Mapping[str, Sequence[_Object]], categories: Mapping[int, Any]) -> list[Panel]:
+    """The picture at ``path`` with the objects of ``truth``, then with those of each activation."""
     picture = cv2.imread(str(path))
     if picture is None:
         raise FileNotFoundError(f"expected a picture at {path}, found none: get the data again")
-    truth = _truth(image, annotations)
-    present = dict.fromkeys(thing.category for thing in truth)
+    present = dict.fromkeys(thing.category for thing in shown["truth"])
     palette = {category: _COLOURS[place % len(_COLOURS)] for place, category in enumerate(present)}
-    panels = [_panel("Ground truth", "truth", picture, truth, truth, categories, palette)]
-    for activation, detections in detected.items():
-        found = _best(detections, image["id"], len(truth))
-        panels.append(_panel(activation_name(activation), activation, picture, found, truth, categories, palette))
-    return Sample(image["id"], panels, failure)
-
-
-def _truth(image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]) -> list[_Object]:
-    size = image["height"], image["width"]
-    return [_Object(each["category_id"], object_mask(each["segmentation"], *size)) for each in annotations]
-
-
-def _best(detected: _Detected, image_id: int, number: int) -> list[_Object]:
-    predictions, rows = detected.predictions, detected.rows[image_id][:number]
-    masks = predictions.masks(rows)
-    return [
-        _Object(int(predictions.category_id[row]), mask, float(predictions.score[row]))
-        for row, mask in zip(rows, masks, strict=True)
-    ]
-
-
-def _panel(
-    title: str,
-    key: str,
-    picture: np.ndarray,
-    objects: Sequence[_Object],
-    truth: Sequence[_Object],
-    categories: Mapping[int, Any],
-    palette: Mapping[int, tuple[int, int, int]],
-) -> Panel:
-    canvas = _resize(picture)
-    right = _matched(objects, truth)
-    items = []
-    for number, thing in enumerate(objects, start=1):
-        colour = palette.get(thing.category, _ABSENT)
-        left, top = _draw(canvas, coco_mask.decode(thing.mask), colour)
-        category = categories[thing.category]
-        css = "#{:02x}{:02x}{:02x}".format(*colour)
-        items.append(
-            Item(number, left, top, css, category["name"], category["frequency"], thing.score, right[number - 1])
-        )
-    return Panel(title, key, _data_uri(canvas), canvas.shape[1], canvas.shape[0], items)
+    panels = []
+    for key, objects in shown.items():
+        canvas = _resize(picture)
+        items = []
+        for number, (thing, right) in enumerate(zip(objects, _matched(objects, shown["truth"]), strict=True), start=1):
+            colour = palette.get(thing.category, _ABSENT)
+            left, top = _draw(canvas, coco_mask.decode(thing.mask), colour)
+            css = "#{:02x}{:02x}{:02x}".format(*colour)
+            category = categories[thing.category]
+            items.append(Item(number, left, top, css, category["name"], category["frequency"], thing.score, right))
+        title = "Ground truth" if key == "truth" else activation_name(key)
+        panels.append(Panel(title, key, _data_uri(canvas), canvas.shape[1], canvas.shape[0], items))
+    return panels
 
 
 def _matched(objects: Sequence[_Object], truth: Sequence[_Object]) -> list[bool]:

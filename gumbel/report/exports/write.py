@@ -27,7 +27,19 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--",
     "×": r"$\times$", "’": "'", "≈": r"$\approx$", "⁻": "$^{-}$",
 } | {superscript: f"$^{digit}$" for digit, superscript in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}  # fmt: skip
-_DIGITS = dict(enumerate(["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]))
+_DIGITS = ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]
+_TABLE = r"""\begin{table}
+\centering\footnotesize\setlength{\tabcolsep}{3pt}
+\caption{%s}\label{tab:%s}
+\begin{tabular}{%s}
+\toprule
+%s
+\midrule
+%s
+\bottomrule
+\end{tabular}
+\end{table}
+"""
 
 
 def texts(results: Results, content: Content) -> dict[str, str]:
@@ -35,7 +47,7 @@ def texts(results: Results, content: Content) -> dict[str, str]:
     experiment, claims, rows = results.experiment, content.claims, content.matrix.rows
     frames = {
         "matrix.csv": matrix_frame(rows),
-        "claims.csv": claims_frame(claims),
+        "claims.csv": claims_frame(claims.verdicts),
         "categories.csv": export_frame(content.categories.frame).round(4),
         "summary.csv": results.summary,
     }
@@ -61,7 +73,7 @@ def record(results: Results, content: Content, frames: Mapping[str, pd.DataFrame
         "claims": _records(frames["claims.csv"]),
         "matrix": _records(frames["matrix.csv"]),
         "categories": json.loads(frames["categories.csv"].to_json(orient="split", index=False)),
-        "deviations": content.deviations.records,
+        "deviations": [row._asdict() for row in content.deviations.rows],
         "cells": [
             {"cell": run.key, "state": run.state, "reason": run.reason, "manifest": run.manifest}
             for run in results.runs
@@ -108,28 +120,20 @@ def _claims(claims: Claims) -> list[list[str]]:
         [
             v.claim.statement,
             architecture_name(v.architecture or ""),
-            f"{v.evidence} ({v.bounds})" if v.bounds else v.evidence,
+            _bracketed(v.evidence, v.bounds),
             v.outcome.replace("_", " "),
         ]
         for v in claims.verdicts
     ]
 
 
+def _bracketed(text: str, bounds: str) -> str:
+    return f"{text} ({bounds})" if bounds else text
+
+
 def _booktabs(headings: Iterable[str], rows: Iterable[Iterable[str]], columns: str, caption: str, label: str) -> str:
-    lines = [" & ".join(map(latex, row)) + r" \\" for row in (headings, *rows)]
-    inner = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            f"\\caption{{{latex(caption)}}}\\label{{tab:{label}}}",
-            f"\\begin{{tabular}}{{{columns}}}",
-            *inner,
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    first, *rest = (" & ".join(map(latex, row)) + r" \\" for row in (headings, *rows))
+    return _TABLE % (latex(caption), label, columns, first, "\n".join(rest))
 
 
 def macro(*words: str) -> str:
@@ -160,35 +164,27 @@ def markdown(experiment: Experiment, claims: Claims, results: Matrix) -> str:
     """The answer, the claims and the matrix as Markdown."""
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in results.counts.items())
     kind = "follows the paper’s recipe" if experiment.reproduction else "is no reproduction of the paper"
-    rows = [
-        [
-            row.model,
-            row.name,
-            *(f"{n.shown} {f'({n.bounds})' if n.bounds else ''}".strip() for n in row.figures.values()),
-        ]
+    rows = (
+        [row.model, row.name, *(_bracketed(number.shown, number.bounds) for number in row.figures.values())]
         for row in results.rows
-    ]
-    return "\n".join(
-        [
-            f"# Experiment {_cell(experiment.name)}",
-            "",
-            f"{_cell(experiment.description)} It {kind}. Decisions: {counts}.",
-            "",
-            "## Claims; in brackets 95 % intervals of differences",
-            "",
-            *_pipes(["Claim", "Model", "Evidence", "Verdict"], _claims(claims)),
-            "",
-            f"## Matrix, AP × 100 on {experiment.splits[0]}; in brackets 95 % intervals",
-            "",
-            *_pipes(["Model", "Activation", *SHOWN.values()], rows),
-            "",
-        ]
     )
+    return f"""# Experiment {_cell(experiment.name)}
+
+{_cell(experiment.description)} It {kind}. Decisions: {counts}.
+
+## Claims; in brackets 95 % intervals of differences
+
+{_pipes(["Claim", "Model", "Evidence", "Verdict"], _claims(claims))}
+
+## Matrix, AP × 100 on {experiment.splits[0]}; in brackets 95 % intervals
+
+{_pipes(["Model", "Activation", *SHOWN.values()], rows)}
+"""
 
 
-def _pipes(headings: list[str], rows: Iterable[Iterable[Any]]) -> list[str]:
-    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in (headings, *rows)]
-    return [lines[0], "|" + " --- |" * len(headings), *lines[1:]]
+def _pipes(headings: list[str], rows: Iterable[Iterable[Any]]) -> str:
+    first, *rest = ("| " + " | ".join(map(_cell, row)) + " |" for row in (headings, *rows))
+    return "\n".join([first, "|" + " --- |" * len(headings), *rest])
 
 
 def _cell(text: Any) -> str:
@@ -202,17 +198,14 @@ def metafile(experiment: Experiment, rows: Iterable[MatrixRow]) -> str:
     dataset = matrix.data(experiment).label
     models = []
     for row in rows:
-        metrics = {
-            heading: round(100 * value, 2)
-            for figure, heading in SHOWN.items()
-            if (value := row.figures[figure].value) is not None
-        }
-        if not metrics:
+        tasks: dict[str, dict[str, float]] = {"Instance Segmentation": {}, "Object Detection": {}}
+        for (iou_type, metric), heading in SHOWN.items():
+            task, name = ("Instance Segmentation", "mask ") if iou_type == "segm" else ("Object Detection", "")
+            if (value := row.figures[iou_type, metric].value) is not None:
+                tasks[task][name + heading] = round(100 * value, 2)
+        if not any(tasks.values()):
             continue
         files = matrix.Cell(row.architecture, row.activation, experiment.seeds[0]).paths(experiment)
-        segm = {f"mask {key}": value for key, value in metrics.items() if not key.startswith("box")}
-        box = {key: value for key, value in metrics.items() if key.startswith("box")}
-        tasks = {"Instance Segmentation": segm, "Object Detection": box}
         scoring = "" if row.scoring == "matched" else f"_{row.scoring}_scoring"
         models.append(
             {
@@ -254,18 +247,15 @@ def named_figures(content: Content) -> dict[str, Figure]:
 
 def write(folder: Path, contents: Mapping[str, str], drawn: Mapping[str, Figure], results: Results) -> None:
     """Write the exports into ``folder``, with the RO-Crate that describes them; what else lies there is removed."""
-    for name, text in contents.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text)
     norms = [results.stacked(a, "weight_norms").assign(architecture=a) for a in results.experiment.architectures]
-    with atomic_path(folder / "weight_norms.csv") as temporary:
-        pd.concat(norms, ignore_index=True).to_csv(temporary, index=False)
+    texts = {**contents, "weight_norms.csv": pd.concat(norms, ignore_index=True).to_csv(index=False)}
+    files = {name: text.encode() for name, text in texts.items()}
     for name, figure in drawn.items():
-        with atomic_path(folder / "figures" / f"{name}.svg") as temporary:
-            temporary.write_text(figure.drawing)
-        with atomic_path(folder / "figures" / f"{name}.pdf") as temporary:
-            temporary.write_bytes(vl_convert.svg_to_pdf(figure.drawing))
-    files = [*contents, "weight_norms.csv", *(f"figures/{name}.{kind}" for name in drawn for kind in ("svg", "pdf"))]
+        files[f"figures/{name}.svg"] = figure.drawing.encode()
+        files[f"figures/{name}.pdf"] = vl_convert.svg_to_pdf(figure.drawing)
+    for name, content in files.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(content)
     described = folder / "ro-crate-metadata.json"
     write_json(described, crate(results.experiment, files, results.runs))
     for path in folder.rglob("*"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from importlib import import_module
+from typing import get_type_hints
 
 from gumbel.report.page.results import PageSection, Results
 from gumbel.report.page.sections.activation import Curves
@@ -41,7 +41,5 @@ class Content:
 
 
 def make(results: Results) -> Content:
-    """Every section, made by the module of its name."""
-    folder = Content.__module__.rpartition(".")[0]
-    modules = {field.name: import_module(f"{folder}.sections.{field.name}") for field in fields(Content)}
-    return Content(**{name: module.make(results) for name, module in modules.items()})
+    """Every section of an experiment's results."""
+    return Content(**{name: section(results) for name, section in get_type_hints(Content).items()})

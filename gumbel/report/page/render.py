@@ -39,7 +39,7 @@ def render(experiment: Experiment, output: Path) -> None:
         "results": results,
         "experiment": experiment,
         "sources": results.sources,
-        "sections": [*sections, rerun.make(results, texts, drawings)],
+        "sections": [*sections, rerun.Rerun(results, texts, drawings)],
         "counts": sections.matrix.counts,
         "states": Counter(run.state for run in results.runs),
         "seconds": sections.provenance.seconds,

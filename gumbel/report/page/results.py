@@ -1,9 +1,10 @@
 """What every section of the page is made from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -22,23 +23,23 @@ from gumbel.words import activation_name, architecture_name
 RECIPE = CONFIGS / "paper" / "recipe.yaml"
 
 #: Figures by the name of their group.
-Figures = dict[str, list[Figure]]
+Figures = Mapping[str, list[Figure]]
 
 
 class PageSection:
-    """A part of the page: the template ``sections/<name>.html.j2`` shows it, and the contents link it by ``title``."""
+    """A part of the page, made from the results.
+
+    The template ``sections/<name>.html.j2`` shows it, the contents link it by ``title``, and its ``figures`` are kept
+    as files.
+    """
 
     title: ClassVar[str]
+    figures: Figures = MappingProxyType({})
 
     @property
     def name(self) -> str:
         """That of its module, and its id on the page."""
         return type(self).__module__.rpartition(".")[2]
-
-    @property
-    def figures(self) -> Figures:
-        """Its figures, to be kept as files."""
-        return {}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
 
-import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
@@ -41,8 +40,9 @@ COLUMNS = {
     "text": "string",
 }
 
-#: Numbers of a manifest that are rows.
+#: Numbers and texts of a manifest that are rows.
 NUMBERS = ("seconds", "iterations", "batch_size", "learning_rate", "parameters", "peak_memory_bytes", "world_size")
+TEXTS = ("converted_from", "host", "started", "finished", "config_sha256", "commit", "device")
 
 State = Literal["done", "missing", "failed"]
 Row = dict[str, Any]
@@ -54,9 +54,7 @@ def collect(experiment: Experiment, root: Path = Path(".")) -> pd.DataFrame:
     The columns are :data:`COLUMNS`. A cell always has a row of source ``cell`` whose state is done, missing
     or failed and whose text says why. What a cell has not written is left out.
     """
-    rows: list[Row] = []
-    for cell in matrix.cells(experiment):
-        rows += _cell_rows(cell, experiment, root)
+    rows = [row for cell in matrix.cells(experiment) for row in _cell_rows(cell, experiment, root)]
     split = {"split": experiment.splits[0]}
     rows += [row | split for row in intervals.mean_rows(experiment, root)]
     rows += [row | split for row in intervals.paired_rows(experiment, root)]
@@ -67,13 +65,13 @@ def collect(experiment: Experiment, root: Path = Path(".")) -> pd.DataFrame:
 
 def cell_state(cell: matrix.Cell, experiment: Experiment, root: Path = Path(".")) -> tuple[State, str | None]:
     """Whether a cell is done, missing or failed, and why it is not done."""
-    paths = cell.paths(experiment)
-    training = status.read(root / paths.status)
     if failure := cell_failure(cell, experiment, root):
         return "failed", f"{failure.reason} (log: {failure.log})"
+    paths = cell.paths(experiment)
     absent = next((path for path in matrix.evidence(experiment, cell) if not (root / path).exists()), None)
     if absent is None:
         return "done", None
+    training = status.read(root / paths.status)
     if training is None:
         return "missing", "not started"
     if training.state == "running":
@@ -84,15 +82,14 @@ def cell_state(cell: matrix.Cell, experiment: Experiment, root: Path = Path(".")
 def headline_table(summary: pd.DataFrame) -> str:
     """Mask AP of every cell on the first split, as plain text for a terminal; cells without figures say why."""
     figures = ("AP", "AP50", "APr", "APc", "APf")
+    cells = summary[summary["source"] == "cell"]
+    first = cells["split"].iloc[0]
     scored = summary[(summary["source"] == "evaluation") & (summary["iou_type"] == "segm")]
-    first = summary[summary["source"] == "cell"]["split"].iloc[0]
     scored = scored[(scored["split"] == first) & (scored["scoring"] == "matched")]
-    lines = [
-        f"mask AP x 100 on {first}",
-        f"{'model':<7} {'activation':<16} seed" + "".join(f"{name:>7}" for name in figures),
-    ]
+    headings = "".join(f"{name:>7}" for name in figures)
+    lines = [f"mask AP x 100 on {first}", f"{'model':<7} {'activation':<16} seed{headings}"]
     cell: Any
-    for cell in summary[summary["source"] == "cell"].itertuples():
+    for cell in cells.itertuples():
         own = (scored["architecture"] == cell.architecture) & (scored["activation"] == cell.activation)
         values = scored[own & (scored["seed"] == cell.seed)].set_index("metric")["value"]
         name = f"{architecture_name(cell.architecture):<7} {cell.activation:<16} {cell.seed:>3}"
@@ -115,8 +112,7 @@ def _cell_rows(cell: matrix.Cell, experiment: Experiment, root: Path) -> list[Ro
         # One damaged file must not hide the other cells.
         state, rows = "failed", [{"source": "cell", "metric": "state", "text": f"unreadable results: {error}"}]
     rows[0]["split"] = experiment.splits[0]  # the one that decides
-    labels = {"architecture": cell.architecture, "activation": cell.activation, "seed": cell.seed, "state": state}
-    return [labels | row for row in rows]
+    return [vars(cell) | {"state": state} | row for row in rows]
 
 
 def _metric_rows(paths: CellPaths, activation: str, experiment: Experiment) -> Iterator[Row]:
@@ -124,7 +120,7 @@ def _metric_rows(paths: CellPaths, activation: str, experiment: Experiment) -> I
         bounds = intervals.bounds(paths.bootstrap(split, scoring))
         row = {"source": "evaluation", "split": split, "scoring": scoring}
         for figure in _figure_rows(paths.metrics(split, scoring)):
-            low, high = bounds.get((figure["iou_type"], figure["metric"]), (np.nan, np.nan))
+            low, high = bounds.get((figure["iou_type"], figure["metric"]), (None, None))
             yield row | figure | {"low": low, "high": high}
 
 
@@ -142,7 +138,7 @@ def _figure_rows(path: Path) -> Iterator[Row]:
         record = json.loads(path.read_text())
         for iou_type in ("segm", "bbox"):
             for metric, value in record[iou_type].items():
-                yield {"iou_type": iou_type, "metric": metric, "value": np.nan if value is None else value}
+                yield {"iou_type": iou_type, "metric": metric, "value": value}
 
 
 def _error_rows(paths: CellPaths, activation: str, experiment: Experiment) -> Iterator[Row]:
@@ -155,9 +151,8 @@ def _error_rows(paths: CellPaths, activation: str, experiment: Experiment) -> It
             row = {"source": "errors", "split": split, "scoring": scoring, "iou_type": "segm"}
             for metric, error in record["errors"].items():
                 for group, cost in error["cost"].items():
-                    yield row | {"metric": metric, "value": np.nan if cost is None else cost, "text": group}
-            gap = record["calibration"]["error"]
-            yield row | {"metric": "calibration_error", "value": np.nan if gap is None else gap, "text": "all"}
+                    yield row | {"metric": metric, "value": cost, "text": group}
+            yield row | {"metric": "calibration_error", "value": record["calibration"]["error"], "text": "all"}
 
 
 def _norm_rows(path: Path) -> Iterator[Row]:
@@ -170,14 +165,12 @@ def _norm_rows(path: Path) -> Iterator[Row]:
 
 def _manifest_rows(path: Path) -> Iterator[Row]:
     record = manifest.read(path)
-    for metric in NUMBERS:
-        if record.get(metric) is not None:
-            yield {"source": "manifest", "metric": metric, "value": record[metric]}
     if origin := record.get("converted_from"):
-        yield {"source": "manifest", "metric": "converted_from", "text": origin["path"]}
-    for metric in ("host", "started", "finished", "config_sha256", "commit", "device"):
-        if record.get(metric) is not None:
-            yield {"source": "manifest", "metric": metric, "text": record[metric]}
+        record["converted_from"] = origin["path"]
+    for column, metrics in (("value", NUMBERS), ("text", TEXTS)):
+        for metric in metrics:
+            if record.get(metric) is not None:
+                yield {"source": "manifest", "metric": metric, column: record[metric]}
 
 
 def _distribution_rows(path: Path) -> Iterator[Row]:

@@ -33,25 +33,15 @@ def bounds(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
 def mean_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
     """Means over the seeds of every activation and scoring, as rows of the summary, with their 95 % intervals."""
     for architecture in experiment.architectures:
-        for activation, scoring in _sides(experiment):
-            seeds = list(_load(experiment, architecture, (activation, scoring), root).values())
+        for side in _sides(experiment):
+            seeds = list(_load(experiment, architecture, side, root).values())
             for iou_type, metric in METRICS if seeds else ():
                 try:
-                    value, low, high = bootstrap.interval_over_seeds([seed[iou_type] for seed in seeds], metric)
+                    found = bootstrap.interval_over_seeds([seed[iou_type] for seed in seeds], metric)
                 except ValueError as error:
-                    warnings.warn(f"no interval for {activation}/{scoring} of {architecture}: {error}", stacklevel=2)
+                    warnings.warn(f"no interval for {'/'.join(side)} of {architecture}: {error}", stacklevel=2)
                     break
-                yield {
-                    "architecture": architecture,
-                    "activation": activation,
-                    "scoring": scoring,
-                    "source": "mean",
-                    "iou_type": iou_type,
-                    "metric": metric,
-                    "value": value,
-                    "low": low,
-                    "high": high,
-                }
+                yield _row("mean", architecture, side, iou_type, metric, found)
 
 
 def paired_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
@@ -62,9 +52,24 @@ def paired_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
     """
     for architecture in experiment.architectures:
         sides = {side: _load(experiment, architecture, side, root) for side in _sides(experiment)}
-        for of, against in permutations([side for side in sides if sides[side]], 2):
-            for figure in METRICS:
-                yield from _paired_row(architecture, of, against, sides, figure)
+        for of, against in permutations(sides, 2):
+            seeds = [seed for seed in sides[of] if seed in sides[against]]
+            for iou_type, metric in METRICS if seeds else ():
+                first, second = ([sides[side][seed][iou_type] for seed in seeds] for side in (against, of))
+                try:
+                    found = bootstrap.difference_over_seeds(first, second, metric)
+                except ValueError as error:
+                    pair = f"{'/'.join(of)} against {'/'.join(against)}"
+                    warnings.warn(f"no interval for {pair} of {architecture}: {error}", stacklevel=2)
+                else:
+                    yield _row("paired", architecture, of, iou_type, metric, found) | {"text": "/".join(against)}
+
+
+def _row(
+    source: str, architecture: str, side: Scored, iou_type: str, metric: str, found: tuple[float, float, float]
+) -> dict[str, Any]:
+    row = {"source": source, "architecture": architecture, "activation": side[0], "scoring": side[1]}
+    return row | {"iou_type": iou_type, "metric": metric} | dict(zip(("value", "low", "high"), found, strict=True))
 
 
 def _sides(experiment: Experiment) -> list[Scored]:
@@ -81,36 +86,3 @@ def _load(experiment: Experiment, architecture: str, side: Scored, root: Path) -
         with suppress(FileNotFoundError, ValueError, BadZipFile):
             found[seed] = bootstrap.load(path)
     return found
-
-
-def _paired_row(
-    architecture: str,
-    of: Scored,
-    against: Scored,
-    sides: dict[Scored, dict[int, dict[str, Resamples]]],
-    figure: tuple[str, str],
-) -> Iterator[dict[str, Any]]:
-    iou_type, metric = figure
-    seeds = [seed for seed in sides[of] if seed in sides[against]]
-    if not seeds:
-        return
-    first, second = ([sides[side][seed][iou_type] for seed in seeds] for side in (against, of))
-    try:
-        value, low, high = bootstrap.difference_over_seeds(first, second, metric)
-    except ValueError as error:
-        warnings.warn(
-            f"no interval for {'/'.join(of)} against {'/'.join(against)} of {architecture}: {error}", stacklevel=2
-        )
-        return
-    yield {
-        "architecture": architecture,
-        "activation": of[0],
-        "scoring": of[1],
-        "source": "paired",
-        "iou_type": iou_type,
-        "metric": metric,
-        "value": value,
-        "low": low,
-        "high": high,
-        "text": "/".join(against),
-    }

@@ -1,6 +1,5 @@
 """The table of all categories: AP and weight norm per activation, of every architecture."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,11 @@ from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CellPaths
 from gumbel.report.page.results import PageSection, Results
-from gumbel.words import FREQUENCIES, activation_name, architecture_name, fixed
+from gumbel.words import FREQUENCIES, activation_name, fixed
 
 KEYS = ["category_id", "name", "frequency", "image_count"]
 
 
-@dataclass(frozen=True)
 class CategoryTable(PageSection):
     """Fixed columns of every category, and printed values per architecture in the same order; empty before evaluation.
 
@@ -23,32 +21,19 @@ class CategoryTable(PageSection):
     are the categories with the largest differences, after "gain" or "lose". ``frame``: as :func:`category_frame`.
     """
 
-    rows: list[dict[str, Any]]
-    values: dict[str, list[list[str]]]
-    compared: list[str]
-    extremes: list[tuple[str, list[dict[str, Any]]]]
-    frame: pd.DataFrame
-
     title = "Categories"
-    groups = tuple(FREQUENCIES.values())
+    groups = FREQUENCIES
 
-    @property
-    def models(self) -> dict[str, str]:
-        return {architecture: architecture_name(architecture) for architecture in self.values}
-
-
-def make(results: Results) -> CategoryTable:
-    frame, pair = category_frame(results.experiment), results.compared
-    names = [activation_name(name) for name in pair or ()]
-    if frame.empty:
-        return CategoryTable([], {}, names, [], frame)
-    fixed = frame[KEYS].drop_duplicates().sort_values("category_id")
-    rows: list[Any] = [row | {"group": FREQUENCIES[row["frequency"]]} for row in fixed.to_dict("records")]
-    values = {
-        str(architecture): _values(part, fixed["category_id"], results.experiment.activations, pair)
-        for architecture, part in frame.groupby("architecture", sort=False)
-    }
-    return CategoryTable(rows, values, names, winners_and_losers(frame, pair), frame)
+    def __init__(self, results: Results):
+        self.frame, pair = category_frame(results.experiment), results.compared
+        rows = self.frame[KEYS].drop_duplicates().sort_values("category_id")
+        self.rows = rows.to_dict("records")
+        self.values = {
+            str(architecture): _values(part, rows["category_id"], results.experiment.activations, pair)
+            for architecture, part in self.frame.groupby("architecture", sort=False)
+        }
+        self.compared = [activation_name(name) for name in pair or ()]
+        self.extremes = winners_and_losers(self.frame, pair)
 
 
 def category_frame(experiment: Experiment) -> pd.DataFrame:
@@ -80,26 +65,18 @@ def _of_cell(paths: CellPaths, split: str) -> pd.DataFrame:
 def _values(
     part: pd.DataFrame, categories: pd.Series, names: list[str], pair: tuple[str, str] | None
 ) -> list[list[str]]:
-    wide = _wide(part, ["category_id"], ["activation"]).reindex(index=categories)
-    columns = [_printed(100 * _column(wide, "AP", name), ".1f") for name in names]
+    figures = pd.MultiIndex.from_product([["AP", "norm"], names])
+    wide = _wide(part, ["category_id"], ["activation"]).reindex(index=categories, columns=figures)
+    columns = [(100 * wide["AP", name], ".1f") for name in names]
     if pair:
-        difference = 100 * (_column(wide, "AP", pair[0]) - _column(wide, "AP", pair[1]))
-        columns.append(_printed(difference, "+.1f"))
-    columns += [_printed(_column(wide, "norm", name), ".2f") for name in names]
-    return [list(row) for row in zip(*columns, strict=True)]
+        columns.append((100 * (wide["AP", pair[0]] - wide["AP", pair[1]]), "+.1f"))
+    columns += [(wide["norm", name], ".2f") for name in names]
+    return [list(row) for row in zip(*([fixed(v, form) for v in column] for column, form in columns), strict=True)]
 
 
 def _wide(frame: pd.DataFrame, rows: list[str], columns: list[str]) -> Any:
     """Figures side by side; unlike pivot_table, an absent figure costs neither its row nor a product of all keys."""
     return frame.set_index([*rows, *columns])[["AP", "norm"]].unstack(columns)  # noqa: PD010
-
-
-def _column(wide: pd.DataFrame, kind: str, activation: str) -> pd.Series:
-    return wide[(kind, activation)] if (kind, activation) in wide else pd.Series(np.nan, index=wide.index)
-
-
-def _printed(values: pd.Series, form: str) -> list[str]:
-    return [fixed(value, form) for value in values.tolist()]
 
 
 def winners_and_losers(
@@ -111,19 +88,10 @@ def winners_and_losers(
     wide = frame.pivot_table(index=[*KEYS, "architecture"], columns="activation", values="AP")
     if not set(pair) <= set(wide.columns):
         return []
-    wide = wide[list(pair)].dropna()
-    means = wide.groupby(level=KEYS).mean()
-    means = means.assign(difference=means[pair[0]] - means[pair[1]]).sort_values("difference", kind="stable")
-    gained, lost = means[means["difference"] > 0][::-1], means[means["difference"] < 0]
-    return [("gain", _records(gained[:number], pair)), ("lose", _records(lost[:number], pair))]
-
-
-def _records(rows: pd.DataFrame, pair: tuple[str, str]) -> list[dict[str, Any]]:
-    records: list[Any] = rows.reset_index().to_dict("records")
-    return [
-        record | {"group": FREQUENCIES[record["frequency"]], "of": record[pair[0]], "against": record[pair[1]]}
-        for record in records
-    ]
+    means = wide[list(pair)].dropna().groupby(level=KEYS).mean().set_axis(["of", "against"], axis="columns")
+    means = means.assign(difference=means["of"] - means["against"]).sort_values("difference", kind="stable")
+    extremes: dict[str, Any] = {"gain": means[means["difference"] > 0][::-1], "lose": means[means["difference"] < 0]}
+    return [(verb, rows[:number].reset_index().to_dict("records")) for verb, rows in extremes.items()]
 
 
 def export_frame(frame: pd.DataFrame) -> pd.DataFrame:

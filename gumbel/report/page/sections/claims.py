@@ -1,6 +1,7 @@
 """The claims and their verdicts."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -9,8 +10,7 @@ from gumbel.report.verdicts.claims import Claim, Verdict
 from gumbel.words import SIMULATED
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A verdict, what the paper reports for it, and the id on the page of what it is decided on."""
 
     verdict: Verdict
@@ -18,33 +18,26 @@ class Line:
     anchor: str
 
 
-@dataclass(frozen=True)
 class Claims(PageSection):
     """Every claim with its verdicts."""
 
-    decisions: list[tuple[Claim, list[Line]]]
-    coverage: str
-
     title = "Claims"
 
-    @property
-    def verdicts(self) -> list[Verdict]:
-        return [line.verdict for _, lines in self.decisions for line in lines]
+    def __init__(self, results: Results):
+        self.verdicts = results.verdicts
+        self.coverage = SIMULATED["differences" if results.several_seeds else "difference"]
+        norms = results.summary[results.summary["source"] == "weight_norms"]["architecture"].unique()
+        ids = {f"row-{name}" for name in results.experiment.architectures} | {f"norms-{name}" for name in norms}
+        paper = {figure: value for figure, (value, _) in results.published.items()}
+        decisions: dict[str, tuple[Claim, list[Line]]] = {}
+        for verdict in results.verdicts:
+            claim, architecture = verdict.claim, verdict.architecture
+            line = Line(verdict, claim.published(architecture or "", paper), claim.anchor(architecture, ids))
+            decisions.setdefault(claim.id, (claim, []))[1].append(line)
+        self.decisions = list(decisions.values())
 
 
-def make(results: Results) -> Claims:
-    norms = results.summary[results.summary["source"] == "weight_norms"]["architecture"].unique()
-    ids = {f"row-{name}" for name in results.experiment.architectures} | {f"norms-{name}" for name in norms}
-    paper = {figure: value for figure, (value, _) in results.published.items()}
-    decisions: dict[str, tuple[Claim, list[Line]]] = {}
-    for verdict in results.verdicts:
-        claim, architecture = verdict.claim, verdict.architecture
-        line = Line(verdict, claim.published(architecture or "", paper), claim.anchor(architecture, ids))
-        decisions.setdefault(claim.id, (claim, []))[1].append(line)
-    return Claims(list(decisions.values()), SIMULATED["differences" if results.several_seeds else "difference"])
-
-
-def claims_frame(claims: Claims) -> pd.DataFrame:
+def claims_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     """Verdicts as a table: one row a claim and architecture."""
     return pd.DataFrame(
         {
@@ -59,5 +52,5 @@ def claims_frame(claims: Claims) -> pd.DataFrame:
             "unit": v.claim.threshold.unit,
             "evidence": v.evidence,
         }
-        for v in claims.verdicts
+        for v in verdicts
     )

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,8 +12,7 @@ from gumbel.report.page.results import RECIPE, PageSection, Results
 from gumbel.words import activation_name, architecture_name
 
 
-@dataclass(frozen=True)
-class Deviation:
+class Deviation(NamedTuple):
     """A setting, its value in both, the cells that differ, and why."""
 
     label: str
@@ -24,21 +22,13 @@ class Deviation:
     reason: str
 
 
-@dataclass(frozen=True)
 class Deviations(PageSection):
     """First what the cells' configurations do otherwise; then what only runs tell, once there are any."""
 
-    rows: list[Deviation]
-
     title = "Deviations"
 
-    @property
-    def records(self) -> list[dict[str, str]]:
-        return [asdict(row) for row in self.rows]
-
-
-def make(results: Results) -> Deviations:
-    return Deviations(deviations(results.experiment, results.manifests))
+    def __init__(self, results: Results):
+        self.rows = deviations(results.experiment, results.manifests)
 
 
 def deviations(experiment: Experiment, manifests: Iterable[Mapping[str, Any]]) -> list[Deviation]:
@@ -108,9 +98,9 @@ def _words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(item)}" for key, item in value.items()) or "none"
+        value = [f"{key} {_words(item)}" for key, item in value.items()]
     if isinstance(value, list):
-        return ", ".join(_words(item) for item in value) or "none"
+        return ", ".join(map(_words, value)) or "none"
     if value is None:
         return "none"
     if isinstance(value, float):

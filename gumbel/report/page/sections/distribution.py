@@ -1,6 +1,5 @@
 """Where objects of the categories lie."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -9,50 +8,35 @@ from gumbel.analysis import object_distribution
 from gumbel.paths import ExperimentPaths
 from gumbel.report.drawing import figures
 from gumbel.report.drawing.figures import Figure
-from gumbel.report.page.results import Figures, PageSection, Results
+from gumbel.report.page.results import PageSection, Results
 from gumbel.words import FREQUENCIES
 
 
-@dataclass(frozen=True)
 class Distribution(PageSection):
     """Heat maps and scatters, and means per frequency group; empty where it was not computed."""
 
-    maps: list[Figure]
-    scatters: list[Figure]
-    rows: list[dict[str, Any]]
-    grid: int = 0
-    images: int = 0
-
     title = "Object distribution"
 
-    @property
-    def figures(self) -> Figures:
-        return {"distribution": [*self.maps, *self.scatters]}
-
-
-def make(results: Results) -> Distribution:
-    path = ExperimentPaths(results.experiment.name).object_distribution
-    if not path.exists():
-        return Distribution([], [], [])
-    found = object_distribution.load(path)
-    groups = {name: found["frequency"] == letter for letter, name in FREQUENCIES.items()}
-    frame = pd.DataFrame({key: found[key] for key in ("image_count", "expected", "frequency")})
-    frame["frequency"] = frame["frequency"].map(FREQUENCIES)
-    frame["imbalance"] = 1 - found["location_entropy"]
-    return Distribution(
-        [
-            figures.heat_map(found["probability"][chosen].mean(axis=0), name)
-            for name, chosen in groups.items()
-            if chosen.any()
-        ],
-        [
+    def __init__(self, results: Results):
+        self.maps: list[Figure] = []
+        self.scatters: list[Figure] = []
+        path = ExperimentPaths(results.experiment.name).object_distribution
+        if not path.exists():
+            return
+        found = object_distribution.load(path)
+        for letter, name in FREQUENCIES.items():
+            if (chosen := found["frequency"] == letter).any():
+                self.maps.append(figures.heat_map(found["probability"][chosen].mean(axis=0), name))
+        frame = pd.DataFrame({key: found[key] for key in ("image_count", "expected", "frequency")})
+        frame["frequency"] = frame["frequency"].map(FREQUENCIES)
+        frame["imbalance"] = 1 - found["location_entropy"]
+        self.scatters = [
             figures.expected_occurrence(frame, "Expected occurrence, by training images"),
             figures.location_imbalance(frame, "Class against location imbalance"),
-        ],
-        _rows(results.summary),
-        grid=found["probability"].shape[-1],
-        images=int(found["images"]),
-    )
+        ]
+        self.figures = {"distribution": [*self.maps, *self.scatters]}
+        self.rows = _rows(results.summary)
+        self.grid, self.images = found["probability"].shape[-1], int(found["images"])
 
 
 def _rows(summary: pd.DataFrame) -> list[dict[str, Any]]:

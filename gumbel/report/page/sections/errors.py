@@ -1,19 +1,18 @@
 """What the types of error cost."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from gumbel.report.drawing import diagrams
 from gumbel.report.drawing.figures import Figure
-from gumbel.report.page.results import Figures, PageSection, Results
+from gumbel.report.page.results import PageSection, Results
 from gumbel.report.page.sections.training import error_records
 from gumbel.words import ERRORS, activation_name, architecture_name, fixed
 
 
-@dataclass(frozen=True)
-class ErrorRow:
+class ErrorRow(NamedTuple):
     """AP50 x 100 that a type of error costs each activation, and by how much ``of`` differs from each other one."""
 
     model: str
@@ -22,24 +21,16 @@ class ErrorRow:
     differences: dict[str, str]
 
 
-@dataclass(frozen=True)
 class ErrorCosts(PageSection):
     """A row per architecture and type, seeds averaged, as trained; ``of`` is the activation that is compared."""
 
-    drawn: list[Figure]
-    rows: list[ErrorRow]
-    of: str
-
     title = "Errors"
 
-    @property
-    def figures(self) -> Figures:
-        return {"detections errors": self.drawn}
-
-
-def make(results: Results) -> ErrorCosts:
-    of = results.compared[0] if results.compared else results.experiment.activations[-1]
-    return ErrorCosts(_drawn(results), _rows(results, of), activation_name(of))
+    def __init__(self, results: Results):
+        of = results.compared[0] if results.compared else results.experiment.activations[-1]
+        self.of = activation_name(of)
+        self.rows = _rows(results, of)
+        self.figures = {"detections errors": _drawn(results)}
 
 
 def _drawn(results: Results) -> list[Figure]:

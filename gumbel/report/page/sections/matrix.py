@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -11,11 +11,10 @@ from gumbel.evaluation.metrics import SHOWN
 from gumbel.experiment import matrix
 from gumbel.report.page.results import PageSection, Results
 from gumbel.report.verdicts.claims import Verdict
-from gumbel.words import SIMULATED, VERDICTS, activation_name, architecture_name, detector_name, percent
+from gumbel.words import SIMULATED, VERDICTS, activation_name, architecture_name, percent
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(NamedTuple):
     """A figure in [0, 1] with where it comes from; ``best`` among the activations of its model."""
 
     value: float | None
@@ -60,54 +59,31 @@ class MatrixRow:
     def model(self) -> str:
         return architecture_name(self.architecture)
 
-    @property
-    def detector(self) -> str:
-        return detector_name(self.architecture)
 
-
-@dataclass(frozen=True)
 class Matrix(PageSection):
     """A row per architecture, activation and scoring, in the order of the configuration; seeds are averaged."""
-
-    rows: list[MatrixRow]
-    counts: dict[str, int]
-    hours_of: str
-    released: str
-    note: str
-    coverage: str
 
     title = "Matrix"
     metrics = SHOWN
 
-    @property
-    def models(self) -> list[str]:
-        return list(dict.fromkeys(row.model for row in self.rows))
-
-    @property
-    def in_the_paper(self) -> list[MatrixRow]:
-        return [row for row in self.rows if any(number.value is not None for number in row.paper.values())]
-
-
-def make(results: Results) -> Matrix:
-    experiment, lookup = results.experiment, _Figures(results)
-    rows = []
-    for architecture in experiment.architectures:
-        block = [
-            _row(lookup, results, architecture, activation, scoring)
-            for activation in experiment.activations
-            for scoring in matrix.scorings(experiment, activation)
-        ]
-        rows += _mark_best(block)
-    counts: Counter[str] = Counter(verdict.outcome for verdict in results.verdicts)
-    released = [name for name in experiment.released_scoring if name in experiment.activations]
-    return Matrix(
-        rows,
-        {outcome: counts[outcome] for outcome in VERDICTS},
-        "GPU" if any(str(record.get("device")).startswith("cuda") for record in results.manifests) else "CPU",
-        " or ".join(released),
-        matrix.data(experiment).note,
-        SIMULATED["mean" if results.several_seeds else "single"],
-    )
+    def __init__(self, results: Results):
+        experiment, lookup = results.experiment, _Figures(results)
+        self.rows: list[MatrixRow] = []
+        for architecture in experiment.architectures:
+            block = [
+                _row(lookup, results, architecture, activation, scoring)
+                for activation in experiment.activations
+                for scoring in matrix.scorings(experiment, activation)
+            ]
+            self.rows += _mark_best(block)
+        self.in_the_paper = [row for row in self.rows if any(n.value is not None for n in row.paper.values())]
+        counts: Counter[str] = Counter(verdict.outcome for verdict in results.verdicts)
+        self.counts = {outcome: counts[outcome] for outcome in VERDICTS}
+        on_gpu = any(str(record.get("device")).startswith("cuda") for record in results.manifests)
+        self.hours_of = "GPU" if on_gpu else "CPU"
+        self.released = " or ".join(name for name in experiment.released_scoring if name in experiment.activations)
+        self.note = matrix.data(experiment).note
+        self.coverage = SIMULATED["mean" if results.several_seeds else "single"]
 
 
 class _Figures:
@@ -150,8 +126,9 @@ def _row(lookup: _Figures, results: Results, architecture: str, activation: str,
     figures, paper = {}, {}
     for figure in SHOWN:
         ours, published = lookup.number(results.split, *cell, *figure), lookup.paper.get((*cell, *figure))
-        comparable = results.experiment.reproduction and ours.value is not None and published is not None
-        figures[figure] = replace(ours, difference=ours.value - published[0]) if comparable else ours  # type: ignore
+        if results.experiment.reproduction and ours.value is not None and published is not None:
+            ours = ours._replace(difference=ours.value - published[0])
+        figures[figure] = ours
         paper[figure] = Number(*published) if published else Number(None, "unpublished")
     others = {
         split: (lookup.number(split, *cell, "segm", "AP"), lookup.number(split, *cell, "segm", "APr"))
@@ -181,7 +158,7 @@ def _mark_best(block: list[MatrixRow]) -> list[MatrixRow]:
         for row in rows:
             number = row.figures[figure]
             if len(rows) > 1 and number.shown == percent(top):
-                row.figures[figure] = replace(number, best=True)
+                row.figures[figure] = number._replace(best=True)
     return block
 
 
@@ -189,20 +166,17 @@ def matrix_frame(rows: Iterable[MatrixRow]) -> pd.DataFrame:
     """The matrix as a table, values x 100; absent figures are empty."""
     records = []
     for row in rows:
-        record: dict[str, Any] = {key: getattr(row, key) for key in ("architecture", "activation", "scoring")}
-        record |= {"state": row.state, "reason": row.reason, "seeds_done": row.seeds}
+        figures: dict[str, float | None] = {}
         for figure, heading in SHOWN.items():
-            number = row.figures[figure]
-            record[heading] = _hundredfold(number.value)
-            low, high = number.interval or (None, None)
-            record |= {f"{heading} (low)": _hundredfold(low), f"{heading} (high)": _hundredfold(high)}
-            record[f"{heading} (paper)"] = _hundredfold(row.paper[figure].value)
-        record |= {"device_hours": row.hours, "training_seconds": row.seconds}
+            low, high = row.figures[figure].interval or (None, None)
+            figures |= {heading: row.figures[figure].value, f"{heading} (low)": low, f"{heading} (high)": high}
+            figures[f"{heading} (paper)"] = row.paper[figure].value
+        others: dict[str, float | None] = {}
         for split, (ap, rare) in row.other_splits.items():
-            record |= {f"AP ({split})": _hundredfold(ap.value), f"APr ({split})": _hundredfold(rare.value)}
-        records.append(record)
+            others |= {f"AP ({split})": ap.value, f"APr ({split})": rare.value}
+        records.append(
+            {key: getattr(row, key) for key in ("architecture", "activation", "scoring", "state", "reason")}
+            | {"seeds_done": row.seeds, **(100 * pd.Series(figures, dtype=float))}
+            | {"device_hours": row.hours, "training_seconds": row.seconds, **(100 * pd.Series(others, dtype=float))}
+        )
     return pd.DataFrame(records)
-
-
-def _hundredfold(value: float | None) -> float | None:
-    return None if value is None else 100 * value

@@ -1,64 +1,48 @@
 """Weight norms of the classifier."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 from gumbel.report.drawing import figures
-from gumbel.report.drawing.figures import Figure
-from gumbel.report.page.results import Figures, PageSection, Results
+from gumbel.report.page.results import PageSection, Results
 from gumbel.words import STATISTICS, architecture_name, fixed
 
 
-@dataclass(frozen=True)
-class NormRow:
+class NormRow(NamedTuple):
     """Values per statistic and activation, seeds averaged."""
 
     architecture: str
     stage: str
     values: list[list[str]]
 
-    @property
-    def model(self) -> str:
-        return architecture_name(self.architecture)
 
-
-@dataclass(frozen=True)
 class Norms(PageSection):
     """Norms of every architecture in both orders: of the last stage, and of the stages before it."""
-
-    by_images: list[Figure]
-    by_size: list[Figure]
-    earlier: list[Figure]
-    rows: list[NormRow]
-    binned: bool
 
     title = "Weight norms"
     statistics = STATISTICS
 
-    @property
-    def figures(self) -> Figures:
-        return {f"norms {name}": getattr(self, name) for name in ("by_images", "by_size", "earlier")}
-
-
-def make(results: Results) -> Norms:
-    by_images, by_size, earlier = [], [], []
-    categories = 0
-    for architecture in results.experiment.architectures:
-        table = results.stacked(architecture, "weight_norms")
-        stages = sorted(table["stage"].unique()) if len(table) else []
-        for stage in stages:
-            part = table[table["stage"] == stage]
-            categories = max(categories, part["category_id"].nunique())
-            title = architecture_name(architecture)
-            title += f", stage {stage + 1} of {len(stages)}" if len(stages) > 1 else ""
-            drawn = [draw(part, title, results.palette) for draw in (figures.weight_norms, figures.sorted_norms)]
-            if stage == stages[-1]:
-                by_images.append(drawn[0])
-                by_size.append(drawn[1])
-            else:
-                earlier += drawn
-    return Norms(by_images, by_size, earlier, _rows(results), binned=categories > figures.BINS)
+    def __init__(self, results: Results):
+        self.by_images, self.by_size, self.earlier = [], [], []
+        categories = 0
+        for architecture in results.experiment.architectures:
+            table = results.stacked(architecture, "weight_norms")
+            stages = sorted(table["stage"].unique()) if len(table) else []
+            for stage in stages:
+                part = table[table["stage"] == stage]
+                categories = max(categories, part["category_id"].nunique())
+                title = architecture_name(architecture)
+                title += f", stage {stage + 1} of {len(stages)}" if len(stages) > 1 else ""
+                drawn = [draw(part, title, results.palette) for draw in (figures.weight_norms, figures.sorted_norms)]
+                if stage == stages[-1]:
+                    self.by_images.append(drawn[0])
+                    self.by_size.append(drawn[1])
+                else:
+                    self.earlier += drawn
+        self.figures = {f"norms {name}": getattr(self, name) for name in ("by_images", "by_size", "earlier")}
+        self.binned = categories > figures.BINS
+        self.rows = _rows(results)
 
 
 def _rows(results: Results) -> list[NormRow]:

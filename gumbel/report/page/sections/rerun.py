@@ -2,8 +2,6 @@
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 from gumbel.experiment import matrix
 from gumbel.paths import CONFIGS, REPOSITORY, ExperimentPaths
@@ -11,34 +9,22 @@ from gumbel.report.page.results import PageSection, Results
 from gumbel.report.page.sections.provenance import commit
 
 
-@dataclass(frozen=True)
 class Rerun(PageSection):
-    """``metrics``: of a cell. ``downloads``: data URIs by file name; ``drawings``: names of the figures' files."""
+    """What to run, with the ``configuration`` of the checkout where it has one, else as it was resolved.
 
-    commit: str | None
-    configuration: Path
-    metrics: Path
-    downloads: dict[str, str]
-    drawings: list[str]
+    ``metrics``: of a cell. ``downloads``: data URIs by file name; ``drawings``: names of the figures' files.
+    """
 
     title = "Cite and rerun"
 
-
-def make(results: Results, texts: Mapping[str, str], drawings: Iterable[str]) -> Rerun:
-    """The file that runs the experiment again: of the checkout where it has one, else as it was resolved."""
-    name, architecture = results.experiment.name, results.experiment.architectures[0]
-    activation = results.experiment.activations[-1]
-    file = CONFIGS / "experiments" / f"{name}.yaml"
-    configuration = file.relative_to(REPOSITORY) if file.exists() else ExperimentPaths(name).experiment
-    one = matrix.cell(results.experiment, architecture, activation, results.experiment.seeds[0])
-    return Rerun(
-        commit(results.manifests),
-        configuration,
-        one.paths(results.experiment).metrics(results.split, "matched"),
-        {file: _data_uri(text) for file, text in texts.items()},
-        list(drawings),
-    )
-
-
-def _data_uri(text: str) -> str:
-    return "data:application/octet-stream;base64," + base64.b64encode(text.encode()).decode()
+    def __init__(self, results: Results, texts: Mapping[str, str], drawings: Iterable[str]):
+        experiment = results.experiment
+        file = CONFIGS / "experiments" / f"{experiment.name}.yaml"
+        resolved = ExperimentPaths(experiment.name).experiment
+        self.commit = commit(results.manifests)
+        self.configuration = file.relative_to(REPOSITORY) if file.exists() else resolved
+        cell = matrix.Cell(experiment.architectures[0], experiment.activations[-1], experiment.seeds[0])
+        self.metrics = cell.paths(experiment).metrics(results.split, "matched")
+        encoded = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+        self.downloads = {name: f"data:application/octet-stream;base64,{text}" for name, text in encoded.items()}
+        self.drawings = list(drawings)

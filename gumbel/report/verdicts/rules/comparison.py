@@ -40,10 +40,8 @@ class DifferenceClaim(Claim):
             yield _worst([self._compare(side, architecture, summary, experiment) for side in self.evidence.against])
 
     def published(self, architecture: str, paper: Mapping[Published, float]) -> str:
-        figure = self.evidence.iou_type, self.evidence.metric
-        sides = (self.evidence.of, self.evidence.against[0])
-        values = [paper.get((architecture, side.activation, side.scoring, *figure)) for side in sides]
-        first, second = values
+        sides, figure = (self.evidence.of, self.evidence.against[0]), (self.evidence.iou_type, self.evidence.metric)
+        first, second = (paper.get((architecture, side.activation, side.scoring, *figure)) for side in sides)
         if first is None or second is None:
             return "unpublished"
         return f"{percent(first)} − {percent(second)} = {percent(first - second, sign=True)}"
@@ -102,23 +100,19 @@ class StatisticClaim(Claim):
     evidence: StatisticEvidence
 
     def decide(self, summary: pd.DataFrame, experiment: Experiment) -> Iterator[Verdict]:
-        for architecture in self.evidence.architectures:
-            yield self._smaller(architecture, summary)
+        return (self._smaller(architecture, summary) for architecture in self.evidence.architectures)
 
     def _smaller(self, architecture: str, summary: pd.DataFrame) -> Verdict:
         """The smallest of the others minus the activation's own; stages and seeds are averaged first."""
         of, against = self.evidence.of, self.evidence.against
         side = Side(activation=of)
         found = rows(summary, source="weight_norms", architecture=architecture, metric=self.evidence.metric)
-        sizes = {}
-        for activation in (of, *against):
-            values = found[found["activation"] == activation]["value"].abs()
-            if values.empty:
-                return self.not_run(architecture, activation_name(activation), side)
-            sizes[activation] = float(values.mean())
+        sizes = {name: float(found[found["activation"] == name]["value"].abs().mean()) for name in (of, *against)}
+        if absent := [name for name, size in sizes.items() if math.isnan(size)]:
+            return self.not_run(architecture, activation_name(absent[0]), side)
         value = min(sizes[other] for other in against) - sizes[of]
-        words = [f"{activation_name(name)} {size:.2f}" for name, size in sizes.items()]
-        evidence = f"{words[0]}; {', '.join(words[1:])}"
+        first, *others = (f"{activation_name(name)} {size:.2f}" for name, size in sizes.items())
+        evidence = f"{first}; {', '.join(others)}"
         return Verdict(self, architecture, judge(value, value, self.threshold.value), value, None, evidence, side)
 
 

@@ -29,13 +29,11 @@ class DistributionClaim(Claim):
     evidence: DistributionEvidence
 
     def decide(self, summary: pd.DataFrame, experiment: Experiment) -> Iterator[Verdict]:
-        metric, found = self.evidence.metric, {}
-        for group in self.evidence.groups:
-            values = rows(summary, source="object_distribution", metric=metric, text=group)["value"]
-            if values.empty:
-                yield self.not_run(None, f"{metric} of {group} categories")
-                return
-            found[group] = float(values.iloc[0])
-        value = max(found.values())
-        words = ", ".join(f"{group} {scientific(number)}" for group, number in found.items())
+        metric, groups = self.evidence.metric, self.evidence.groups
+        found = rows(summary, source="object_distribution", metric=metric).set_index("text")["value"].to_dict()
+        if absent := [group for group in groups if group not in found]:
+            yield self.not_run(None, f"{metric} of {absent[0]} categories")
+            return
+        value = max(found[group] for group in groups)
+        words = ", ".join(f"{group} {scientific(found[group])}" for group in groups)
         yield Verdict(self, None, within(value, self.threshold.value), value, None, words)
