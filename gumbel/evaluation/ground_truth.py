@@ -87,10 +87,6 @@ class GroundTruth:
         table[rows, np.searchsorted(self.category_ids, categories)] = True
         return table
 
-    def counts(self) -> np.ndarray:
-        """Annotations of each of the K categories."""
-        return np.bincount(self.objects.category, minlength=len(self.categories))
-
 
 def read_ground_truth(path: Path, images: Path | None = None) -> GroundTruth:
     """Read and check an LVIS v1 annotation file (https://www.lvisdataset.org/dataset).

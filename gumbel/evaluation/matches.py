@@ -9,16 +9,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gumbel.evaluation.ground_truth import GroundTruth, Objects, read_ground_truth
+from gumbel.evaluation.ground_truth import GroundTruth, Objects
 from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentations
 from gumbel.evaluation.pairs import Pairs, Scene, assign, box_pairs, lower, mask_pairs
-from gumbel.evaluation.predictions import Predictions, Shapes, scan_predictions
-from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection, select
+from gumbel.evaluation.predictions import Predictions, Shapes
+from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection
 
 LEAST = float(IOU_THRESHOLDS[0])
 ALL = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
@@ -78,15 +77,13 @@ class Found(NamedTuple):
 class _Part(NamedTuple):
     """The n detections of some images, by image and falling score, and their m objects."""
 
-    category: np.ndarray  # (n,) index
+    scene: Scene
     image: np.ndarray  # (n,) index
     score: np.ndarray  # (n,) float64
     spared: np.ndarray  # (n,) bool: of a category that is not exhaustively annotated in the image
     shapes: Shapes
     objects: Objects
     places: np.ndarray  # (m,) of the objects in GroundTruth.objects
-    first: np.ndarray  # (n,) int64, the first object of the detection's image
-    last: np.ndarray  # (n,) int64, the one behind the last
 
 
 class _Piece(NamedTuple):
@@ -100,32 +97,20 @@ class _Piece(NamedTuple):
     taken: np.ndarray  # (D,) int32, as in Overlaps
 
 
-def match(annotations: Path, predictions: Path, iou_type: str) -> Matches:
-    """Match a file of detections with LVIS v1 annotations once, under the protocol of ``lvis_ap.evaluate``."""
-    truth, detections = read_ground_truth(annotations), scan_predictions(predictions)
-    return find_matches(truth, detections, select(truth, detections), [iou_type]).matches[iou_type]
-
-
 def find_matches(
-    truth: GroundTruth, predictions: Predictions, chosen: Selection, iou_types: Iterable[str], overlaps: bool = False
+    truth: GroundTruth, predictions: Predictions, chosen: Selection, iou_types: tuple[str, ...], overlaps: bool
 ) -> Found:
     """Match the ``chosen`` detections, under each of ``iou_types``.
 
     ``overlaps`` tells how masks lie on objects as well. Raises ValueError for shapes that cannot be scored.
     """
-    iou_types = tuple(iou_types)
-    pieces: dict[str, list[_Piece]] = {iou_type: [] for iou_type in iou_types}
-    lying: list[tuple[np.ndarray, ...]] = []
     parts = _parts(truth, predictions, chosen)
-    for found, facts in _in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts):
-        for iou_type, piece in found.items():
-            pieces[iou_type].append(piece)
-        lying.append(facts)
-    whole = {iou_type: _Piece(*_joined(pieces.pop(iou_type))) for iou_type in iou_types}
-    zero_area = {iou_type: len(chosen.rows) - len(piece.category) for iou_type, piece in whole.items()}
+    matched = _in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts)
+    found, lying = zip(*matched, strict=True)
+    whole = {iou_type: _Piece(*_joined([part.pop(iou_type) for part in found])) for iou_type in iou_types}
     return Found(
         {iou_type: _rank(truth, piece) for iou_type, piece in whole.items()},
-        zero_area,
+        {iou_type: len(chosen.rows) - len(piece.category) for iou_type, piece in whole.items()},
         Overlaps(*[*_joined(lying), truth.objects.category, truth.frequencies]) if overlaps else None,
     )
 
@@ -163,8 +148,10 @@ def _parts(truth: GroundTruth, predictions: Predictions, chosen: Selection) -> I
         last = np.cumsum(number)
         first = last - number
         places = np.arange(number.sum()) + np.repeat(bounds[shown] - first, number)
-        columns = category[own], image[own], predictions.score[rows[own]], spared[image[own], category[own]], shapes
-        yield _Part(*columns, truth.objects.take(places), places.astype(np.int32), first[place], last[place])
+        objects = truth.objects.take(places)
+        scene = Scene(category[own], first[place], last[place], objects.category)
+        columns = image[own], predictions.score[rows[own]], spared[image[own], category[own]]
+        yield _Part(scene, *columns, shapes, objects, places.astype(np.int32))
 
 
 def _check_sizes(truth: GroundTruth, image: np.ndarray, shapes: Shapes) -> None:
@@ -187,12 +174,11 @@ def _match(
     if overlaps and part.shapes.counts is None:
         raise ValueError("expected masks for --errors, found detections without `segmentation`: leave --errors out")
     found: dict[str, _Piece] = {}
-    scene = Scene(part.category, part.first, part.last, part.objects.category)
     if "bbox" in iou_types:
         if part.shapes.box is None:
             raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
         area = part.shapes.box[:, 2] * part.shapes.box[:, 3]
-        found["bbox"] = _assigned(part, area, box_pairs(scene, part.shapes.box, part.objects.box, LEAST))
+        found["bbox"] = _assigned(part, area, box_pairs(part.scene, part.shapes.box, part.objects.box, LEAST))
     if iou_types == ("bbox",) and not overlaps:
         return found, ()
     size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
@@ -200,7 +186,7 @@ def _match(
     objects = from_segmentations(part.objects.segmentation, object_size)
     number = len(size) if overlaps else 0
     lying, iou = np.full((2, number), -1, np.int32), np.zeros((2, number))
-    pairs = mask_pairs(scene, masks, objects, LEAST, lying, iou)
+    pairs = mask_pairs(part.scene, masks, objects, LEAST, lying, iou)
     piece = _assigned(part, masks.area, pairs)
     if "segm" in iou_types:
         found["segm"] = piece
@@ -232,7 +218,8 @@ def _assigned(part: _Part, area: np.ndarray, pairs: Pairs) -> _Piece:
     true, counted = np.zeros(in_range.shape, np.uint16), np.where(in_range & ~part.spared, ALL, np.uint16(0))
     taken = assign(pairs, part.objects.area, IOU_THRESHOLDS, AREAS, true, counted)
     keep = np.flatnonzero(area > 0)
-    return _Piece(part.image[keep], part.category[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
+    columns = part.image, part.scene.category, part.score, true, counted, taken
+    return _Piece(*[column[..., keep] for column in columns])
 
 
 def taken(overlap: np.ndarray) -> np.ndarray:

@@ -87,12 +87,7 @@ def mask_pairs(
 
 
 @compiled
-def _mask_iou(
-    mask: Masks,
-    d: int,
-    other: Masks,
-    g: int,
-) -> float:
+def _mask_iou(mask: Masks, d: int, other: Masks, g: int) -> float:
     """IoU of mask ``d`` with mask ``g`` of the others."""
     start, stop, ends, area, box = mask
     starts, stops, others, areas, boxes = other

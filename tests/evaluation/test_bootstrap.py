@@ -16,8 +16,7 @@ from gumbel.evaluation.bootstrap import (
     resample,
     save,
 )
-from gumbel.evaluation.lvis_ap import evaluate
-from gumbel.evaluation.matches import match
+from gumbel.evaluation.lvis_ap import score
 from tests.evaluation import federated
 
 
@@ -27,8 +26,11 @@ def models(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     truth, detections = federated.generate(0, images=40)
     annotations, predictions = federated.write(root, truth, detections)
-    first, figures = match(annotations, predictions, "segm"), evaluate(annotations, predictions, ("segm",))[0]["segm"]
-    second = match(*federated.write(root, truth, detections[::2]), "segm")
+    first, figures = (
+        federated.match(annotations, predictions, "segm"),
+        score(annotations, predictions, ("segm",))[0]["segm"],
+    )
+    second = federated.match(*federated.write(root, truth, detections[::2]), "segm")
     return resample(first, 100), resample(second, 100), figures
 
 

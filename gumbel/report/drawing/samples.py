@@ -168,7 +168,7 @@ def _truth(image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]) -
 
 def _best(detected: _Detected, image_id: int, number: int) -> list[_Object]:
     predictions, rows = detected.predictions, detected.rows[image_id][:number]
-    masks = predictions.masks(rows)
+    masks = predictions.shapes.take(rows).masks()
     return [
         _Object(int(predictions.category_id[row]), mask, float(predictions.score[row]))
         for row, mask in zip(rows, masks, strict=True)
