@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from gumbel.evaluation.matches import Matches
+from gumbel.evaluation.metrics import mean
 from gumbel.evaluation.weighted_ap import Figures, weighted_figures
 from gumbel.jobs.files import atomic_path
 
@@ -89,7 +90,7 @@ def interval_over_seeds(seeds: Sequence[Resamples], figure: str, level: float = 
     """
     check_paired(*seeds)
     point, replicates, left_out = (_mean_over(seeds, part, figure) for part in ("point", "bootstrap", "jackknife"))
-    centre = 2 * float(point[0]) - _mean(replicates)
+    centre = 2 * float(point[0]) - mean(replicates)
     over_images = float(ndtri((1 + level) / 2)) * jackknife_error(left_out)
     reach = np.hypot(over_images, _reach_of_seeds([seeds], figure, level))
     low, high = np.clip([centre - reach, centre + reach], 0, 1).tolist()
@@ -169,11 +170,6 @@ def _mean_over(trainings: Sequence[Resamples], part: str, figure: str) -> np.nda
     return np.mean([getattr(one, part)[figure] for one in trainings], axis=0)
 
 
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
-
-
 def save(path: Path, by_type: dict[str, Resamples]) -> None:
     """Write the resamples of each IoU type as an npz, atomically."""
     arrays: dict[str, Any] = {}
@@ -187,15 +183,13 @@ def save(path: Path, by_type: dict[str, Resamples]) -> None:
 
 def load(path: Path) -> dict[str, Resamples]:
     """Read what :func:`save` wrote."""
+    found: dict[str, dict[str, Any]] = {}
     with np.load(path, allow_pickle=False) as arrays:
-        types = sorted({name.split("/")[0] for name in arrays.files})
-        return {iou_type: _of_type(arrays, iou_type) for iou_type in types}
-
-
-def _of_type(arrays: np.lib.npyio.NpzFile, iou_type: str) -> Resamples:
-    parts: dict[str, Figures] = {"point": {}, "bootstrap": {}, "jackknife": {}}
-    for name in arrays.files:
-        owner, part, *figure = name.split("/")
-        if owner == iou_type and figure:
-            parts[part][figure[0]] = arrays[name]
-    return Resamples(**parts, images=arrays[f"{iou_type}/images"], seed=int(arrays[f"{iou_type}/seed"]))
+        for name in sorted(arrays.files, key=lambda name: name.split("/")[0]):
+            iou_type, part, *figure = name.split("/")
+            parts = found.setdefault(iou_type, {})
+            if figure:
+                parts.setdefault(part, {})[figure[0]] = arrays[name]
+            else:
+                parts[part] = arrays[name]
+    return {iou_type: Resamples(**parts)._replace(seed=int(parts["seed"])) for iou_type, parts in found.items()}

@@ -4,6 +4,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from gumbel.evaluation.ground_truth import GroundTruth
 from gumbel.evaluation.predictions import Predictions
@@ -68,12 +69,9 @@ def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis")
 
 
 def _index(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each value among ascending ``ids``, 0 for one that is not there, and whether it is."""
-    place = np.searchsorted(ids, values).astype(np.int32)
-    place[place == len(ids)] = 0
-    known = ids[place] == values if len(ids) else np.zeros(len(values), bool)
-    place[~known] = 0
-    return place, known
+    """The place of each value among ``ids``, 0 for one that is not there, and whether it is."""
+    place = pd.Index(ids).get_indexer(values).astype(np.int32)
+    return np.maximum(place, 0), place >= 0
 
 
 def _refuse_unknown_images(truth: GroundTruth, predictions: Predictions, asked: np.ndarray) -> None:
