@@ -42,7 +42,7 @@ def test_the_page_on_adding_a_metric_adds_one_to_figures_replicates_and_matrix(t
     for iou_type, table in categories.groupby("iou_type"):
         expected = table[table["frequency"] == "r"]["AP50"].mean()
         assert metrics[iou_type]["AP50r"] == pytest.approx(expected)
-        assert interval(resamples[iou_type], "AP50r").estimate == pytest.approx(expected)
+        assert interval([resamples[iou_type]], "AP50r").estimate == pytest.approx(expected)
         assert np.ptp(resamples[iou_type].bootstrap["AP50r"]) > 0
     assert "AP50r" in run("-m", "gumbel", "compare", "--annotations", "val.json", *[str(predictions)] * 2)
     shown = json.loads(
