@@ -15,7 +15,7 @@ import numpy as np
 
 from gumbel.evaluation.ground_truth import GroundTruth, Objects
 from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentations
-from gumbel.evaluation.pairs import Pairs, Scene, assign, box_pairs, lower, mask_pairs
+from gumbel.evaluation.pairs import Pairs, Scene, assign, box_iou, mask_iou, nearest
 from gumbel.evaluation.predictions import Predictions, Shapes
 from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection
 
@@ -178,15 +178,17 @@ def _match(
         if part.shapes.box is None:
             raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
         area = part.shapes.box[:, 2] * part.shapes.box[:, 3]
-        found["bbox"] = _assigned(part, area, box_pairs(part.scene, part.shapes.box, part.objects.box, LEAST))
+        places, others = part.scene.candidates(across=False)
+        pairs = Pairs(places, others, box_iou(part.shapes.box[places], part.objects.box[others]))
+        found["bbox"] = _assigned(part, area, pairs.to_match(part.scene, LEAST))
     if iou_types == ("bbox",) and not overlaps:
         return found, ()
     size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
     masks = decode(*part.shapes.runs(), size)
     objects = from_segmentations(part.objects.segmentation, object_size)
-    number = len(size) if overlaps else 0
-    lying, iou = np.full((2, number), -1, np.int32), np.zeros((2, number))
-    pairs = mask_pairs(part.scene, masks, objects, LEAST, lying, iou)
+    places, others = part.scene.candidates(across=overlaps)
+    every = Pairs(places, others, mask_iou(masks, objects, places, others))
+    pairs = every.to_match(part.scene, LEAST)
     piece = _assigned(part, masks.area, pairs)
     if "segm" in iou_types:
         found["segm"] = piece
@@ -194,21 +196,18 @@ def _match(
         found["boundary"] = _assigned(part, masks.area, _at_boundaries(pairs, masks, objects, size, object_size))
     if not overlaps:
         return found, ()
-    places = np.append(part.places, np.int32(-1))  # the last one for none
-    own, other = places[lying[:, masks.area > 0]]
+    lying, iou = nearest(part.scene, every)
+    number = np.append(part.places, np.int32(-1))  # the last one for none
     judged = (piece.counted[0] & 1).astype(bool)
-    columns = piece.image, piece.category, piece.score, judged, places[piece.taken], own, other
+    columns = piece.image, piece.category, piece.score, judged, number[piece.taken], *number[lying[:, masks.area > 0]]
     return found, (*columns, *iou[:, masks.area > 0])
 
 
 def _at_boundaries(pairs: Pairs, masks: Masks, objects: Masks, size: np.ndarray, object_size: np.ndarray) -> Pairs:
     """The pairs with the smaller one of the IoU of the masks and that of their boundaries, as the challenge has it."""
-    wanted = np.zeros(len(objects.area), bool)
-    wanted[pairs.objects] = True
-    first, second = boundaries(masks, size, np.diff(pairs.ends) > 0), boundaries(objects, object_size, wanted)
-    lowered = pairs._replace(iou=pairs.iou.copy())
-    lower(lowered, first, second)
-    return lowered
+    first = boundaries(masks, size, np.isin(np.arange(len(size)), pairs.detections))
+    second = boundaries(objects, object_size, np.isin(np.arange(len(object_size)), pairs.objects))
+    return pairs._replace(iou=np.minimum(pairs.iou, mask_iou(first, second, pairs.detections, pairs.objects)))
 
 
 def _assigned(part: _Part, area: np.ndarray, pairs: Pairs) -> _Piece:
@@ -228,9 +227,8 @@ def taken(overlap: np.ndarray) -> np.ndarray:
     ``overlap`` (D, G) is their IoU, 0 for pairs that are not to match.
     """
     detections, objects = np.nonzero(overlap >= LEAST)
-    ends = np.searchsorted(detections, np.arange(len(overlap) + 1))
     nothing = np.zeros((2, 1, len(overlap)), np.uint16)
-    pairs = Pairs(ends, objects.astype(np.int32), overlap[detections, objects])
+    pairs = Pairs(detections, objects, overlap[detections, objects])
     return assign(pairs, np.zeros(overlap.shape[1]), IOU_THRESHOLDS[:1], AREAS[:1], *nothing)
 
 
