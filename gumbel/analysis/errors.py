@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gumbel.evaluation.lvis_ap import precision_and_recall
 from gumbel.evaluation.matches import Found
 from gumbel.evaluation.metrics import as_record, mean
-from gumbel.evaluation.precision import precision_and_recall
 from gumbel.evaluation.protocol import IOU_THRESHOLDS
 
 ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")

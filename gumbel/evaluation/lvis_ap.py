@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 
 from gumbel.evaluation import official_backend
+from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
 from gumbel.evaluation.matches import Found, Matches, find_matches
 from gumbel.evaluation.metrics import Categories, as_record, figures, mean
-from gumbel.evaluation.precision import precision_and_recall
 from gumbel.evaluation.predictions import read_predictions
-from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, PROTOCOLS, select
+from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, PROTOCOLS, RECALLS, select
 
 BACKENDS = ("compiled", "official")
+_EPSILON = float(np.spacing(1))
 
 
 class Scores(NamedTuple):
@@ -114,6 +115,50 @@ def _by_area(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
         found.append(precision_and_recall(category, true, counted, number, len(IOU_THRESHOLDS)))
     precision, recall = zip(*found, strict=True)
     return np.stack(precision, axis=-1), np.stack(recall, axis=-1)
+
+
+def precision_and_recall(
+    category: np.ndarray, true: np.ndarray, counted: np.ndarray, objects: np.ndarray, thresholds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision (T, R, K) at the levels of recall, and recall (T, K), at T ``thresholds``; NaN without objects.
+
+    Detections are by ``category`` (D,) and falling score, ``true`` and ``counted`` (D,) as in ``matches.Ranking``;
+    ``objects`` (K,) are the numbers of objects.
+    """
+    return _fill(np.searchsorted(category, np.arange(len(objects) + 1)), true, counted, objects, RECALLS, thresholds)
+
+
+@compiled
+def _fill(
+    bounds: np.ndarray, true: np.ndarray, counted: np.ndarray, objects: np.ndarray, recalls: np.ndarray, thresholds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Detections ``bounds[k]`` to ``bounds[k + 1]`` are those of category k.
+
+    At a level of recall stands the highest precision from there on, which is that of a true positive.
+    """
+    precision = np.full((thresholds, len(recalls), len(objects)), np.nan)
+    recall = np.full((thresholds, len(objects)), np.nan)
+    for k in range(len(objects)):
+        if objects[k] > 0:
+            for t in range(thresholds):
+                bit = np.uint16(1 << t)
+                best = np.empty(bounds[k + 1] - bounds[k])
+                hits, number = 0, 0
+                for d in range(bounds[k], bounds[k + 1]):
+                    if counted[d] & bit:
+                        number += 1
+                        if true[d] & bit:
+                            hits += 1
+                            best[hits - 1] = hits / (number + _EPSILON)
+                for n in range(hits - 1, 0, -1):
+                    best[n - 1] = max(best[n - 1], best[n])
+                n = 0
+                for r in range(len(recalls)):
+                    while n < hits and (n + 1) / objects[k] < recalls[r]:
+                        n += 1
+                    precision[t, r, k] = best[n] if n < hits else 0.0
+                recall[t, k] = hits / objects[k]
+    return precision, recall
 
 
 def official_figures(precision: np.ndarray, recall: np.ndarray, frequencies: np.ndarray) -> dict[str, float | None]:

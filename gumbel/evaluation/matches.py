@@ -105,7 +105,7 @@ def find_matches(
     ``overlaps`` tells how masks lie on objects as well. Raises ValueError for shapes that cannot be scored.
     """
     parts = _parts(truth, predictions, chosen)
-    matched = _in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts)
+    matched = in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts)
     found, lying = zip(*matched, strict=True)
     whole = {iou_type: _Piece(*_joined([part.pop(iou_type) for part in found])) for iou_type in iou_types}
     return Found(
@@ -115,7 +115,7 @@ def find_matches(
     )
 
 
-def _in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+def in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
     """Results in the order of ``items``, of which no more are held than there are cores to work on them, and one."""
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(cores) as pool:

@@ -52,7 +52,11 @@ def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis")
     inside = np.flatnonzero(asked)
     empty = len(truth.images) - int(np.count_nonzero(np.bincount(image[inside])))
     _warn(truth, predictions, known, empty)
-    capped = _cap(predictions, inside, image, PROTOCOLS[protocol])
+    per_image, per_category = PROTOCOLS[protocol]
+    capped = inside
+    if per_category is not None:
+        capped = np.sort(_first(capped, predictions.category_id, predictions.score, per_category))
+    capped = _first(capped, image, predictions.score, per_image)
     rows = capped[known[capped]]
     judged = truth.listed("neg_category_ids")
     judged[truth.objects.image, truth.objects.category] = True
@@ -101,15 +105,8 @@ def _warn(truth: GroundTruth, predictions: Predictions, known: np.ndarray, empty
         )
 
 
-def _cap(predictions: Predictions, rows: np.ndarray, image: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """The ``rows`` that are kept, by ``image`` (N,) and falling score; equal scores stay in the order of the file."""
-    if protocol.per_category is not None:
-        rows = np.sort(_first(rows, predictions.category_id, predictions.score, protocol.per_category))
-    return _first(rows, image, predictions.score, protocol.per_image)
-
-
 def _first(rows: np.ndarray, group: np.ndarray, score: np.ndarray, number: int | None) -> np.ndarray:
-    """The ``rows`` by ``group`` and falling score, of each group the first ``number``."""
+    """The ``rows`` by ``group`` (N,) and falling score, of each the first ``number``; ties stay in their order."""
     order = rows[np.lexsort((-score[rows], group[rows]))]
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))

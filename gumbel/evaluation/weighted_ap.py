@@ -1,13 +1,11 @@
 """AP under image weights: every official figure on many resampled data sets at once, from matches found once."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from gumbel.evaluation.compiled import compiled
-from gumbel.evaluation.matches import Matches, Ranking
+from gumbel.evaluation.matches import Matches, Ranking, in_parallel
 from gumbel.evaluation.metrics import Categories, figures
 from gumbel.evaluation.protocol import IOU_THRESHOLDS
 
@@ -28,8 +26,7 @@ def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
     process may use; each is small enough for what is computed of a category to stay in the core's cache.
     """
     parts = np.array_split(weights, -(-len(weights) // _ROWS))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = list(pool.map(lambda part: _figures(matches, part), parts))
+    found = list(in_parallel(lambda part: _figures(matches, part), parts))
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
