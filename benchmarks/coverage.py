@@ -21,9 +21,7 @@ import numpy as np
 from gumbel.evaluation.bootstrap import (
     Interval,
     Resamples,
-    difference_over_seeds,
     interval,
-    interval_over_seeds,
     jackknife_error,
     paired_difference,
     percentiles,
@@ -116,12 +114,12 @@ def single(resamples: Resamples, figure: str) -> dict[str, Interval]:
         "basic": Interval(point, 2 * point - high, 2 * point - low),
         "point ± bootstrap error": Interval(point, point - boot, point + boot),
         "point ± jackknife error": Interval(point, point - jack, point + jack),
-        "chosen: bias-corrected ± jackknife error": interval(resamples, figure),
+        "chosen: bias-corrected ± jackknife error": interval([resamples], figure),
     }
 
 
 def paired(first: Resamples, second: Resamples, figure: str) -> dict[str, Interval]:
-    chosen = paired_difference(first, second, figure)
+    chosen = paired_difference([first], [second], figure)
     estimate, low, high = chosen
     jack = 1.96 * jackknife_error(second.jackknife[figure] - first.jackknife[figure])
     return {
@@ -182,13 +180,13 @@ def over_trainings(first: list[Resamples], second: list[Resamples], figure: str)
     return {
         "mean": {
             "percentile": Interval(float(means[0]), low, high),
-            "images alone": interval(_average(first), figure),
-            "chosen: interval_over_seeds": interval_over_seeds(first, figure),
+            "images alone": interval([_average(first)], figure),
+            "chosen: interval": interval(first, figure),
         },
         "difference of means": {
             "percentile": difference,
-            "images alone": paired_difference(_average(first), _average(second), figure),
-            "chosen: difference_over_seeds": difference_over_seeds(first, second, figure),
+            "images alone": paired_difference([_average(first)], [_average(second)], figure),
+            "chosen: paired_difference": paired_difference(first, second, figure),
         },
     }
 

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gumbel.evaluation.lvis_ap import BACKENDS, evaluate
+from gumbel.evaluation.lvis_ap import BACKENDS, score
 from tests.evaluation import federated
 
 IOU_TYPES = ("segm", "bbox")
@@ -26,7 +26,7 @@ def draw(seed: int, root: Path, seen: Counter[str], difference: dict[tuple[str, 
     annotations, predictions = federated.write(root, truth, detections)
     expected = {iou_type: federated.official(annotations, detections, iou_type) for iou_type in IOU_TYPES}
     for backend in BACKENDS:
-        record, _ = evaluate(annotations, predictions, backend=backend)
+        record, *_ = score(annotations, predictions, backend=backend)
         for iou_type in IOU_TYPES:
             for figure, value in record[iou_type].items():
                 key = backend, iou_type, figure

@@ -13,15 +13,14 @@ both            the rest: another category, and badly placed
 missed          an object that no true detection takes and no localisation or classification error lies on
 """
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gumbel.evaluation.lvis_ap import score
+from gumbel.evaluation.lvis_ap import precision_and_recall
 from gumbel.evaluation.matches import Found
-from gumbel.evaluation.precision import fill
-from gumbel.evaluation.protocol import IOU_THRESHOLDS, RECALLS
+from gumbel.evaluation.metrics import as_record, mean
+from gumbel.evaluation.protocol import IOU_THRESHOLDS
 
 ERRORS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 KINDS = ("true", *ERRORS)
@@ -43,28 +42,22 @@ class Errors(NamedTuple):
     frequencies: np.ndarray  # (K,) r, c or f
 
 
-def diagnose(annotations: Path, predictions: Path) -> dict[str, Any]:
-    """Errors, score histogram and calibration of a file of detections; a record for JSON.
+def describe(found: Errors) -> dict[str, Any]:
+    """Errors, score histogram and calibration; a record for JSON.
 
     ``AP50``: of all, r, c and f; ``errors``: for each type its ``number`` and its ``cost``, the AP50 that is
     gained where an oracle corrects it, of all, r, c and f; ``scores`` and ``calibration`` as :func:`histogram`
     and :func:`calibration` give them. What is undefined is None.
     """
-    found = score(annotations, predictions, ["segm"], overlaps=True).found
-    return describe(find_errors(found))
-
-
-def describe(found: Errors) -> dict[str, Any]:
-    """The record of :func:`diagnose`, of errors that are found already."""
     order = ranked(found)
     base = _groups(category_ap(found, order), found.frequencies)
-    record: dict[str, Any] = {"schema": 1, "iou": FOREGROUND, "AP50": base, "errors": {}}
+    record: dict[str, Any] = {"schema": 1, "iou": FOREGROUND, "AP50": as_record(base), "errors": {}}
     for kind in ERRORS:
         corrected = correct(found, kind)
         alike = corrected.category is found.category
         fixed = _groups(category_ap(corrected, order if alike else ranked(corrected)), found.frequencies)
         kinds = found.object_kind if kind == "missed" else found.kind
-        cost = {group: _minus(fixed[group], base[group]) for group in base}
+        cost = as_record({group: fixed[group] - base[group] for group in base})
         record["errors"][kind] = {"number": int((kinds == KINDS.index(kind)).sum()), "cost": cost}
     hit = found.kind == 0
     return record | {"scores": histogram(found.score, hit), "calibration": calibration(found.score, hit)}
@@ -126,32 +119,22 @@ def ranked(found: Errors) -> np.ndarray:
 
 def category_ap(found: Errors, order: np.ndarray) -> np.ndarray:
     """AP50 of each category (K,), over 101 levels of recall as LVIS averages it; NaN without objects."""
-    number, kind = len(found.frequencies), found.kind[order]
-    bounds = np.searchsorted(found.category[order], np.arange(number + 1))
-    objects = np.bincount(found.object_category, minlength=number)
-    precision, recall = np.full((1, len(RECALLS), number, 1), np.nan), np.empty((1, number, 1))
+    kind = found.kind[order]
     hit, counted = (kind == 0).astype(np.uint16), (kind >= 0).astype(np.uint16)
-    fill(bounds, hit, counted, objects, RECALLS, precision, recall, 0)
-    return np.ascontiguousarray(precision[0, ..., 0].T).mean(axis=1)
+    objects = np.bincount(found.object_category, minlength=len(found.frequencies))
+    precision, _ = precision_and_recall(found.category[order], hit, counted, objects, thresholds=1)
+    return np.ascontiguousarray(precision[0].T).mean(axis=1)
 
 
-def _groups(ap: np.ndarray, frequency: np.ndarray) -> dict[str, float | None]:
-    groups = {"all": np.ones(len(ap), bool)} | {letter: frequency == letter for letter in "rcf"}
-    defined = {name: ap[chosen & ~np.isnan(ap)] for name, chosen in groups.items()}
-    return {name: float(values.mean()) if len(values) else None for name, values in defined.items()}
-
-
-def _minus(first: float | None, second: float | None) -> float | None:
-    return None if first is None or second is None else first - second
+def _groups(ap: np.ndarray, frequency: np.ndarray) -> dict[str, float]:
+    return {"all": mean(ap)} | {letter: mean(ap[frequency == letter]) for letter in "rcf"}
 
 
 def histogram(score: np.ndarray, hit: np.ndarray) -> dict[str, list[float]]:
     """How many true and false detections have a score in each bin of :data:`SCORE_EDGES`."""
     clipped = np.clip(score, SCORE_EDGES[0], 1.0)
-    counts = {
-        name: np.histogram(clipped[chosen], SCORE_EDGES)[0] for name, chosen in {"true": hit, "false": ~hit}.items()
-    }
-    return {"edges": SCORE_EDGES.tolist()} | {name: number.tolist() for name, number in counts.items()}
+    true, false = (np.histogram(clipped[chosen], SCORE_EDGES)[0].tolist() for chosen in (hit, ~hit))
+    return {"edges": SCORE_EDGES.tolist(), "true": true, "false": false}
 
 
 def calibration(score: np.ndarray, hit: np.ndarray) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gumbel.datasets.json_stream import stream_lists
+from gumbel.evaluation.metrics import mean
 from gumbel.jobs.files import atomic_path
 
 Distribution = dict[str, np.ndarray]
@@ -135,9 +136,8 @@ def group_statistics(distribution: Distribution) -> dict[str, dict[str, float]]:
     entropy of the image counts over classes: 0 when all classes are equally common.
     """
     frequency = distribution["frequency"]
-    groups = {name: frequency == letter for name, letter in FREQUENCIES.items()} | {
-        "all": np.ones(len(frequency), bool)
-    }
+    groups = {name: frequency == letter for name, letter in FREQUENCIES.items()}
+    groups["all"] = np.ones(len(frequency), bool)
     statistics = {name: _group(distribution, chosen) for name, chosen in groups.items()}
     statistics["all"]["class_imbalance"] = float(1 - normalised_entropy(distribution["image_count"]))
     return statistics
@@ -146,13 +146,7 @@ def group_statistics(distribution: Distribution) -> dict[str, dict[str, float]]:
 def _group(distribution: Distribution, chosen: np.ndarray) -> dict[str, float]:
     columns = {key: distribution[key][chosen] for key in ("expected", "image_probability", "location_entropy")}
     columns["largest"] = distribution["probability"][chosen].max(axis=(1, 2))
-    means = {key: _mean(values) for key, values in columns.items()}
-    return means | {"categories": int(chosen.sum())}
-
-
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
+    return {key: mean(values) for key, values in columns.items()} | {"categories": int(chosen.sum())}
 
 
 def save(path: Path, distribution: Distribution) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from gumbel.detection.checkpoints import load_weights
 
+_CATEGORY = ["id", "name", "frequency", "image_count"]
 #: Mask R-CNN has one box head; Cascade and HTC number theirs by stage.
 _CLASSIFIER = re.compile(r"(?:^|\.)bbox_head\.(?:(\d+)\.)?fc_cls\.weight$")
 
@@ -55,15 +56,8 @@ def _stage(
             f"shape {tuple(weight.shape)} in {checkpoint}: give the annotations that it was trained on"
         )
     bias = state.get(name.removesuffix("weight") + "bias")
-    table = pd.DataFrame(
-        {
-            "stage": stage,
-            "category_id": [category["id"] for category in categories],
-            "name": [category["name"] for category in categories],
-            "frequency": [category["frequency"] for category in categories],
-            "image_count": [category["image_count"] for category in categories],
-        }
-    )
+    table = pd.DataFrame(categories, columns=_CATEGORY).rename(columns={"id": "category_id"})
+    table.insert(0, "stage", stage)
     table["norm"] = torch.linalg.vector_norm(weight, dim=1)[:rows].numpy()
     table["bias"] = np.full(rows, np.nan) if bias is None else bias.double()[:rows].numpy()
     return table
@@ -73,7 +67,7 @@ def read_categories(annotations: Path) -> list[dict[str, Any]]:
     """Categories of an LVIS v1 file in its order, each with id, name, frequency and image_count."""
     categories = json.loads(Path(annotations).read_bytes()).get("categories", [])
     for category in categories:
-        missing = {"id", "name", "frequency", "image_count"} - set(category)
+        missing = set(_CATEGORY) - set(category)
         if missing:
             raise ValueError(
                 f"expected {sorted(missing)} in every category of {annotations}, found none in {category}: use LVIS v1"

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from gumbel.evaluation.matches import Matches
+from gumbel.evaluation.metrics import mean
 from gumbel.evaluation.weighted_ap import Figures, weighted_figures
 from gumbel.jobs.files import atomic_path
 
@@ -71,27 +72,22 @@ def jackknife_weights(images: int, seed: int) -> np.ndarray:
     return (member != np.arange(groups)[:, None]).astype(np.int64)
 
 
-def interval(resamples: Resamples, figure: str, level: float = 0.95) -> Interval:
-    """The figure's estimate, and an interval for its value on ever more images; NaN where it cannot be told.
+def interval(trainings: Sequence[Resamples], figure: str, level: float = 0.95) -> Interval:
+    """The mean over trainings, with an interval for ever more images and trainings; NaN where it cannot be told.
 
     The centre is the estimate less the bootstrap's estimate of its bias, so the estimate itself lies in the upper
     half or above; the half-width is the jackknife's standard error times the normal quantile. The bootstrap's own
-    standard error is too small for rare classes: redrawing one image of a class shows no other images of it.
+    standard error is too small for rare classes: redrawing one image of a class shows no other images of it. With
+    several trainings, the half-width also holds what their choice adds (:func:`_reach_of_trainings`).
+
+    Raises ValueError if not all were scored on the same draws.
     """
-    return interval_over_seeds([resamples], figure, level)
-
-
-def interval_over_seeds(seeds: Sequence[Resamples], figure: str, level: float = 0.95) -> Interval:
-    """The mean over trainings, with an interval for ever more images and trainings; NaN where it cannot be told.
-
-    The images' part is that of :func:`interval`, of the mean; the half-width also holds what the choice of trainings
-    adds (:func:`_reach_of_seeds`). Raises ValueError if not all were scored on the same draws.
-    """
-    check_paired(*seeds)
-    point, replicates, left_out = (_mean_over(seeds, part, figure) for part in ("point", "bootstrap", "jackknife"))
-    centre = 2 * float(point[0]) - _mean(replicates)
+    _check_paired(trainings)
+    parts = ("point", "bootstrap", "jackknife")
+    point, replicates, left_out = (_mean_over(trainings, part, figure) for part in parts)
+    centre = 2 * float(point[0]) - mean(replicates)
     over_images = float(ndtri((1 + level) / 2)) * jackknife_error(left_out)
-    reach = np.hypot(over_images, _reach_of_seeds([seeds], figure, level))
+    reach = np.hypot(over_images, _reach_of_trainings([trainings], figure, level))
     low, high = np.clip([centre - reach, centre + reach], 0, 1).tolist()
     return Interval(float(point[0]), low, high)
 
@@ -103,33 +99,25 @@ def jackknife_error(values: np.ndarray) -> float:
     return float(np.sqrt((groups - 1) * defined.var())) if groups > 1 else float("nan")
 
 
-def paired_difference(first: Resamples, second: Resamples, figure: str, level: float = 0.95) -> Interval:
-    """``second`` minus ``first``: the difference of the estimates, and the percentiles of that of the replicates.
-
-    Raises ValueError if the two were not scored on the same draws.
-    """
-    return difference_over_seeds([first], [second], figure, level)
-
-
-def difference_over_seeds(
+def paired_difference(
     first: Sequence[Resamples], second: Sequence[Resamples], figure: str, level: float = 0.95
 ) -> Interval:
     """Mean of the ``second`` trainings minus that of the ``first``, with an interval for other images and trainings.
 
     The images' part is the percentiles of the difference of replicates, which share their draws. With several
-    trainings on both sides, the half-width also holds what their choice adds (:func:`_reach_of_seeds`).
+    trainings on both sides, the half-width also holds what their choice adds (:func:`_reach_of_trainings`).
 
     Raises ValueError if not all were scored on the same draws.
     """
-    check_paired(*first, *second)
+    _check_paired([*first, *second])
     parts = ("point", "bootstrap")
     point, replicates = (_mean_over(second, part, figure) - _mean_over(first, part, figure) for part in parts)
     low, high = percentiles(replicates, level)
-    centre, reach = (low + high) / 2, np.hypot((high - low) / 2, _reach_of_seeds([first, second], figure, level))
+    centre, reach = (low + high) / 2, np.hypot((high - low) / 2, _reach_of_trainings([first, second], figure, level))
     return Interval(float(point[0]), float(centre - reach), float(centre + reach))
 
 
-def _reach_of_seeds(sides: Sequence[Sequence[Resamples]], figure: str, level: float) -> float:
+def _reach_of_trainings(sides: Sequence[Sequence[Resamples]], figure: str, level: float) -> float:
     """Half-width of the interval of a mean, or of a difference of means, that comes from the choice of trainings.
 
     Student's for one side and Welch's for two, whose trainings are not paired: few trainings tell little about their
@@ -145,7 +133,7 @@ def _reach_of_seeds(sides: Sequence[Sequence[Resamples]], figure: str, level: fl
     return float(stdtrit(freedom, (1 + level) / 2) * np.sqrt(variances.sum()))
 
 
-def check_paired(*resamples: Resamples) -> None:
+def _check_paired(resamples: Sequence[Resamples]) -> None:
     """Raise ValueError unless all were resampled with the same draws of the same images."""
     draws = {(one.images.tobytes(), one.seed, len(one.bootstrap["AP"])) for one in resamples}
     if len(draws) > 1:
@@ -169,11 +157,6 @@ def _mean_over(trainings: Sequence[Resamples], part: str, figure: str) -> np.nda
     return np.mean([getattr(one, part)[figure] for one in trainings], axis=0)
 
 
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
-
-
 def save(path: Path, by_type: dict[str, Resamples]) -> None:
     """Write the resamples of each IoU type as an npz, atomically."""
     arrays: dict[str, Any] = {}
@@ -187,15 +170,13 @@ def save(path: Path, by_type: dict[str, Resamples]) -> None:
 
 def load(path: Path) -> dict[str, Resamples]:
     """Read what :func:`save` wrote."""
+    found: dict[str, dict[str, Any]] = {}
     with np.load(path, allow_pickle=False) as arrays:
-        types = sorted({name.split("/")[0] for name in arrays.files})
-        return {iou_type: _of_type(arrays, iou_type) for iou_type in types}
-
-
-def _of_type(arrays: np.lib.npyio.NpzFile, iou_type: str) -> Resamples:
-    parts: dict[str, Figures] = {"point": {}, "bootstrap": {}, "jackknife": {}}
-    for name in arrays.files:
-        owner, part, *figure = name.split("/")
-        if owner == iou_type and figure:
-            parts[part][figure[0]] = arrays[name]
-    return Resamples(**parts, images=arrays[f"{iou_type}/images"], seed=int(arrays[f"{iou_type}/seed"]))
+        for name in sorted(arrays.files, key=lambda name: name.split("/")[0]):
+            iou_type, part, *figure = name.split("/")
+            parts = found.setdefault(iou_type, {})
+            if figure:
+                parts.setdefault(part, {})[figure[0]] = arrays[name]
+            else:
+                parts[part] = arrays[name]
+    return {iou_type: Resamples(**parts)._replace(seed=int(parts["seed"])) for iou_type, parts in found.items()}

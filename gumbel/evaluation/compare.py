@@ -32,7 +32,7 @@ def compare(
     sides = [resample(one.found.matches[iou_type], replicates, seed) for one in scores]
     rows = []
     for figure in sides[0].point:
-        estimate, low, high = paired_difference(sides[0], sides[1], figure)
+        estimate, low, high = paired_difference(sides[:1], sides[1:], figure)
         values = [float(side.point[figure][0]) for side in sides]
         rows.append((figure, *values, estimate, low, high))
     figures = pd.DataFrame(rows, columns=["figure", "first", "second", "difference", "low", "high"])

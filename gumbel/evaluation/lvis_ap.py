@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 
 from gumbel.evaluation import official_backend
+from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.ground_truth import GroundTruth, read_ground_truth
-from gumbel.evaluation.matches import Found, find_matches
-from gumbel.evaluation.metrics import Categories, figures
-from gumbel.evaluation.precision import precision_and_recall
-from gumbel.evaluation.predictions import Predictions, scan_predictions
-from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, PROTOCOLS, select
+from gumbel.evaluation.matches import Found, Matches, find_matches
+from gumbel.evaluation.metrics import Categories, as_record, figures, mean
+from gumbel.evaluation.predictions import read_predictions
+from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, PROTOCOLS, RECALLS, select
 
 BACKENDS = ("compiled", "official")
+_EPSILON = float(np.spacing(1))
 
 
 class Scores(NamedTuple):
@@ -43,13 +44,6 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def evaluate(
-    annotations: Path, predictions: Path, iou_types: Iterable[str] = ("segm", "bbox"), **options: Any
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Metrics and table of :func:`score`, whose ``options`` it takes."""
-    return score(annotations, predictions, iou_types, **options)[:2]
 
 
 @collector_paused()
@@ -73,7 +67,8 @@ def score(
     """
     iou_types = tuple(iou_types)
     _check_options(iou_types, protocol, backend)
-    truth, detections = read_ground_truth(annotations, images), scan_predictions(predictions)
+    kept = PROTOCOLS[protocol]
+    truth, detections = read_ground_truth(annotations, images), read_predictions(predictions)
     chosen = select(truth, detections, protocol)
     found = find_matches(truth, detections, chosen, iou_types, overlaps)
     record: dict[str, Any] = {"schema": 1}
@@ -82,12 +77,23 @@ def score(
         if backend == "official":
             precision, recall = official_backend.precision_and_recall(truth, detections, chosen.rows, iou_type)
         else:
-            precision, recall = precision_and_recall(found.matches[iou_type])
-        if PROTOCOLS[protocol].per_image is None:
-            recall = np.full_like(recall, -1)  # AR is that of so many detections an image
+            precision, recall = _by_area(found.matches[iou_type])
+        if kept.per_image is None:
+            recall = np.full_like(recall, np.nan)  # AR is that of so many detections an image
         record[iou_type] = official_figures(precision, recall, truth.frequencies)
-        tables.append(per_category(truth, precision, iou_type))
-    record["protocol"] = _protocol(truth, detections, protocol, backend, chosen.counts | {"zero_area": found.zero_area})
+        tables.append(_per_category(truth, precision, iou_type))
+    record["protocol"] = {
+        "name": protocol,
+        "backend": backend,
+        "max_detections": kept.per_image,
+        "max_detections_per_category": kept.per_category,
+        "iou_thresholds": IOU_THRESHOLDS.round(2).tolist(),
+        "images": len(truth.images),
+        "categories": len(truth.categories),
+        "ground_truths": len(truth.annotations),
+        "detections": chosen.counts | {"zero_area": found.zero_area},
+        "predictions": detections.metadata,
+    }
     return Scores(record, pd.concat(tables, ignore_index=True), found)
 
 
@@ -100,53 +106,85 @@ def _check_options(iou_types: tuple[str, ...], protocol: str, backend: str) -> N
         )
 
 
+def _by_area(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
+    """The official API's tensors: precision (T, R, K, A) and recall (T, K, A)."""
+    found = []
+    for ranking in matches.rankings:
+        category, _, true, counted, objects, _ = ranking
+        number = np.bincount(objects, minlength=len(matches.frequencies))
+        found.append(precision_and_recall(category, true, counted, number, len(IOU_THRESHOLDS)))
+    precision, recall = zip(*found, strict=True)
+    return np.stack(precision, axis=-1), np.stack(recall, axis=-1)
+
+
+def precision_and_recall(
+    category: np.ndarray, true: np.ndarray, counted: np.ndarray, objects: np.ndarray, thresholds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision (T, R, K) at the levels of recall, and recall (T, K), at T ``thresholds``; NaN without objects.
+
+    Detections are by ``category`` (D,) and falling score, ``true`` and ``counted`` (D,) as in ``matches.Ranking``;
+    ``objects`` (K,) are the numbers of objects.
+    """
+    return _fill(np.searchsorted(category, np.arange(len(objects) + 1)), true, counted, objects, RECALLS, thresholds)
+
+
+@compiled
+def _fill(
+    bounds: np.ndarray, true: np.ndarray, counted: np.ndarray, objects: np.ndarray, recalls: np.ndarray, thresholds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Detections ``bounds[k]`` to ``bounds[k + 1]`` are those of category k.
+
+    At a level of recall stands the highest precision from there on, which is that of a true positive.
+    """
+    precision = np.full((thresholds, len(recalls), len(objects)), np.nan)
+    recall = np.full((thresholds, len(objects)), np.nan)
+    for k in range(len(objects)):
+        if objects[k] > 0:
+            for t in range(thresholds):
+                bit = np.uint16(1 << t)
+                best = np.empty(bounds[k + 1] - bounds[k])
+                hits, number = 0, 0
+                for d in range(bounds[k], bounds[k + 1]):
+                    if counted[d] & bit:
+                        number += 1
+                        if true[d] & bit:
+                            hits += 1
+                            best[hits - 1] = hits / (number + _EPSILON)
+                for n in range(hits - 1, 0, -1):
+                    best[n - 1] = max(best[n - 1], best[n])
+                n = 0
+                for r in range(len(recalls)):
+                    while n < hits and (n + 1) / objects[k] < recalls[r]:
+                        n += 1
+                    precision[t, r, k] = best[n] if n < hits else 0.0
+                recall[t, k] = hits / objects[k]
+    return precision, recall
+
+
 def official_figures(precision: np.ndarray, recall: np.ndarray, frequencies: np.ndarray) -> dict[str, float | None]:
-    """The figures from ``precision`` (T, R, K, A) and ``recall`` (T, K, A); -1 marks what is undefined, None on return.
+    """The figures from ``precision`` (T, R, K, A) and ``recall`` (T, K, A); what is undefined is NaN, None on return.
 
     ``frequencies`` (K,) is r, c or f. The mean is that of the official API, over all numbers at once.
     """
-    areas = range(precision.shape[-1])
-    found = figures(Categories([precision[..., a] for a in areas], [recall[..., a] for a in areas], frequencies, _mean))
-    return {name: None if np.isnan(value) else float(value) for name, value in found.items()}
+    by_area = [list(np.moveaxis(values, -1, 0)) for values in (precision, recall)]
+    return as_record(figures(Categories(by_area[0], by_area[1], frequencies, _mean)))
 
 
 def _mean(values: np.ndarray, thresholds: slice, categories: Any) -> float:
-    chosen = values[thresholds][..., categories]
-    defined = chosen[chosen > -1]
-    return float(defined.mean()) if defined.size else float("nan")
+    return mean(values[thresholds][..., categories])
 
 
-def per_category(truth: GroundTruth, precision: np.ndarray, iou_type: str) -> pd.DataFrame:
+def _per_category(truth: GroundTruth, precision: np.ndarray, iou_type: str) -> pd.DataFrame:
     """AP and AP50 of each category (NaN without ground truth), with its counts in train and in the scored split."""
-    ap = precision[..., 0].mean(axis=(0, 1))
-    ap50 = precision[0, :, :, 0].mean(axis=0)
-    defined = ap50 > -1
     return pd.DataFrame(
         {
             "category_id": truth.category_ids,
             "name": [category["name"] for category in truth.categories],
             "frequency": truth.frequencies,
             "iou_type": iou_type,
-            "AP": np.where(defined, ap, np.nan),
-            "AP50": np.where(defined, ap50, np.nan),
+            "AP": precision[..., 0].mean(axis=(0, 1)),
+            "AP50": precision[0, :, :, 0].mean(axis=0),
             "image_count": pd.array([category.get("image_count") for category in truth.categories], dtype="Int64"),
-            "ground_truths": truth.counts(),
+            "ground_truths": np.bincount(truth.objects.category, minlength=len(truth.categories)),
         }
     )
-
-
-def _protocol(
-    truth: GroundTruth, predictions: Predictions, protocol: str, backend: str, counts: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "name": protocol,
-        "backend": backend,
-        "max_detections": PROTOCOLS[protocol].per_image,
-        "max_detections_per_category": PROTOCOLS[protocol].per_category,
-        "iou_thresholds": IOU_THRESHOLDS.round(2).tolist(),
-        "images": len(truth.images),
-        "categories": len(truth.categories),
-        "ground_truths": len(truth.annotations),
-        "detections": counts,
-        "predictions": predictions.metadata,
-    }

@@ -34,9 +34,9 @@ def decode(counts: np.ndarray, ends: np.ndarray, size: np.ndarray) -> Masks:
     """
     n = len(ends) - 1
     room = int(ends[-1] - ends[0]) // 2 + n
-    start, stop = np.empty(room, np.int32), np.empty(room, np.int32)
+    start, stop = np.empty((2, room), np.int32)
     masks = Masks(start, stop, np.zeros(n + 1, np.int64), np.empty(n), np.empty((n, 4), np.int32))
-    whole = _decode(counts, ends, size, *masks)
+    whole = _decode(counts, ends, size, masks)
     if not whole.all():
         raise ValueError(
             f"expected masks whose runs fill their image, found {(~whole).sum()} with damaged counts: write them again"
@@ -70,24 +70,13 @@ def boundaries(masks: Masks, size: np.ndarray, chosen: np.ndarray) -> Masks:
     chosen stays empty. ``size`` (n, 2) is that of the images.
     """
     reach = np.maximum(np.rint(DILATION * np.sqrt((size.astype(np.float64) ** 2).sum(axis=1))), 1).astype(np.int64)
-    ends, area = np.zeros_like(masks.ends), np.zeros_like(masks.area)
-    height = size[:, 0].astype(np.int64)
-    start, stop = _boundaries(masks.start, masks.stop, masks.ends, height, masks.box, reach, chosen, ends, area)
-    return Masks(start, stop, ends, area, masks.box)
+    return _boundaries(masks, size[:, 0].astype(np.int64), reach, chosen)
 
 
 @compiled
-def _decode(
-    counts: np.ndarray,
-    source: np.ndarray,
-    size: np.ndarray,
-    start: np.ndarray,
-    stop: np.ndarray,
-    ends: np.ndarray,
-    area: np.ndarray,
-    box: np.ndarray,
-) -> np.ndarray:
+def _decode(counts: np.ndarray, source: np.ndarray, size: np.ndarray, masks: Masks) -> np.ndarray:
     """COCO's encoding: five bits a character and a sign; from the third run on, the difference to the last but one."""
+    start, stop, ends, area, box = masks
     used = 0
     whole = np.ones(len(source) - 1, np.bool_)
     for k in range(len(whole)):
@@ -137,18 +126,9 @@ def _decode(
 
 
 @compiled
-def _boundaries(
-    start: np.ndarray,
-    stop: np.ndarray,
-    ends: np.ndarray,
-    height: np.ndarray,
-    box: np.ndarray,
-    reach: np.ndarray,
-    chosen: np.ndarray,
-    numbers: np.ndarray,
-    area: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    used = 0
+def _boundaries(masks: Masks, height: np.ndarray, reach: np.ndarray, chosen: np.ndarray) -> Masks:
+    start, stop, ends, _, box = masks
+    numbers, area, used = np.zeros_like(ends), np.zeros(len(chosen)), 0
     found, until = np.empty(1024, np.int32), np.empty(1024, np.int32)
     for k in range(len(chosen)):
         if chosen[k] and ends[k + 1] > ends[k]:
@@ -190,4 +170,4 @@ def _boundaries(
                         used += 1
                         open_at = -1
         numbers[k + 1] = used
-    return found[:used].copy(), until[:used].copy()
+    return Masks(found[:used].copy(), until[:used].copy(), numbers, area, box)

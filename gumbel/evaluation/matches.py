@@ -9,16 +9,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gumbel.evaluation.ground_truth import GroundTruth, Objects, read_ground_truth
+from gumbel.evaluation.ground_truth import GroundTruth, Objects
 from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentations
-from gumbel.evaluation.pairs import Pairs, Scene, assign, box_pairs, lower, mask_pairs
-from gumbel.evaluation.predictions import Predictions, Shapes, scan_predictions
-from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection, select
+from gumbel.evaluation.pairs import Pairs, Scene, assign, box_iou, mask_iou, nearest
+from gumbel.evaluation.predictions import Predictions, Shapes
+from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection
 
 LEAST = float(IOU_THRESHOLDS[0])
 ALL = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
@@ -78,15 +77,13 @@ class Found(NamedTuple):
 class _Part(NamedTuple):
     """The n detections of some images, by image and falling score, and their m objects."""
 
-    category: np.ndarray  # (n,) index
+    scene: Scene
     image: np.ndarray  # (n,) index
     score: np.ndarray  # (n,) float64
     spared: np.ndarray  # (n,) bool: of a category that is not exhaustively annotated in the image
     shapes: Shapes
     objects: Objects
     places: np.ndarray  # (m,) of the objects in GroundTruth.objects
-    first: np.ndarray  # (n,) int64, the first object of the detection's image
-    last: np.ndarray  # (n,) int64, the one behind the last
 
 
 class _Piece(NamedTuple):
@@ -100,37 +97,25 @@ class _Piece(NamedTuple):
     taken: np.ndarray  # (D,) int32, as in Overlaps
 
 
-def match(annotations: Path, predictions: Path, iou_type: str) -> Matches:
-    """Match a file of detections with LVIS v1 annotations once, under the protocol of ``lvis_ap.evaluate``."""
-    truth, detections = read_ground_truth(annotations), scan_predictions(predictions)
-    return find_matches(truth, detections, select(truth, detections), [iou_type]).matches[iou_type]
-
-
 def find_matches(
-    truth: GroundTruth, predictions: Predictions, chosen: Selection, iou_types: Iterable[str], overlaps: bool = False
+    truth: GroundTruth, predictions: Predictions, chosen: Selection, iou_types: tuple[str, ...], overlaps: bool
 ) -> Found:
     """Match the ``chosen`` detections, under each of ``iou_types``.
 
     ``overlaps`` tells how masks lie on objects as well. Raises ValueError for shapes that cannot be scored.
     """
-    iou_types = tuple(iou_types)
-    pieces: dict[str, list[_Piece]] = {iou_type: [] for iou_type in iou_types}
-    lying: list[tuple[np.ndarray, ...]] = []
     parts = _parts(truth, predictions, chosen)
-    for found, facts in _in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts):
-        for iou_type, piece in found.items():
-            pieces[iou_type].append(piece)
-        lying.append(facts)
-    whole = {iou_type: _Piece(*_joined(pieces.pop(iou_type))) for iou_type in iou_types}
-    zero_area = {iou_type: len(chosen.rows) - len(piece.category) for iou_type, piece in whole.items()}
+    matched = in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts)
+    found, lying = zip(*matched, strict=True)
+    whole = {iou_type: _Piece(*_joined([part.pop(iou_type) for part in found])) for iou_type in iou_types}
     return Found(
         {iou_type: _rank(truth, piece) for iou_type, piece in whole.items()},
-        zero_area,
+        {iou_type: len(chosen.rows) - len(piece.category) for iou_type, piece in whole.items()},
         Overlaps(*[*_joined(lying), truth.objects.category, truth.frequencies]) if overlaps else None,
     )
 
 
-def _in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+def in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
     """Results in the order of ``items``, of which no more are held than there are cores to work on them, and one."""
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(cores) as pool:
@@ -163,8 +148,10 @@ def _parts(truth: GroundTruth, predictions: Predictions, chosen: Selection) -> I
         last = np.cumsum(number)
         first = last - number
         places = np.arange(number.sum()) + np.repeat(bounds[shown] - first, number)
-        columns = category[own], image[own], predictions.score[rows[own]], spared[image[own], category[own]], shapes
-        yield _Part(*columns, truth.objects.take(places), places.astype(np.int32), first[place], last[place])
+        objects = truth.objects.take(places)
+        scene = Scene(category[own], first[place], last[place], objects.category)
+        columns = image[own], predictions.score[rows[own]], spared[image[own], category[own]]
+        yield _Part(scene, *columns, shapes, objects, places.astype(np.int32))
 
 
 def _check_sizes(truth: GroundTruth, image: np.ndarray, shapes: Shapes) -> None:
@@ -187,20 +174,21 @@ def _match(
     if overlaps and part.shapes.counts is None:
         raise ValueError("expected masks for --errors, found detections without `segmentation`: leave --errors out")
     found: dict[str, _Piece] = {}
-    scene = Scene(part.category, part.first, part.last, part.objects.category)
     if "bbox" in iou_types:
         if part.shapes.box is None:
             raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
         area = part.shapes.box[:, 2] * part.shapes.box[:, 3]
-        found["bbox"] = _assigned(part, area, box_pairs(scene, part.shapes.box, part.objects.box, LEAST))
+        places, others = part.scene.candidates(across=False)
+        pairs = Pairs(places, others, box_iou(part.shapes.box[places], part.objects.box[others]))
+        found["bbox"] = _assigned(part, area, pairs.to_match(part.scene, LEAST))
     if iou_types == ("bbox",) and not overlaps:
         return found, ()
     size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
     masks = decode(*part.shapes.runs(), size)
     objects = from_segmentations(part.objects.segmentation, object_size)
-    number = len(size) if overlaps else 0
-    lying, iou = np.full((2, number), -1, np.int32), np.zeros((2, number))
-    pairs = mask_pairs(scene, masks, objects, LEAST, lying, iou)
+    places, others = part.scene.candidates(across=overlaps)
+    every = Pairs(places, others, mask_iou(masks, objects, places, others))
+    pairs = every.to_match(part.scene, LEAST)
     piece = _assigned(part, masks.area, pairs)
     if "segm" in iou_types:
         found["segm"] = piece
@@ -208,21 +196,18 @@ def _match(
         found["boundary"] = _assigned(part, masks.area, _at_boundaries(pairs, masks, objects, size, object_size))
     if not overlaps:
         return found, ()
-    places = np.append(part.places, np.int32(-1))  # the last one for none
-    own, other = places[lying[:, masks.area > 0]]
+    lying, iou = nearest(part.scene, every)
+    number = np.append(part.places, np.int32(-1))  # the last one for none
     judged = (piece.counted[0] & 1).astype(bool)
-    columns = piece.image, piece.category, piece.score, judged, places[piece.taken], own, other
+    columns = piece.image, piece.category, piece.score, judged, number[piece.taken], *number[lying[:, masks.area > 0]]
     return found, (*columns, *iou[:, masks.area > 0])
 
 
 def _at_boundaries(pairs: Pairs, masks: Masks, objects: Masks, size: np.ndarray, object_size: np.ndarray) -> Pairs:
     """The pairs with the smaller one of the IoU of the masks and that of their boundaries, as the challenge has it."""
-    wanted = np.zeros(len(objects.area), bool)
-    wanted[pairs.objects] = True
-    first, second = boundaries(masks, size, np.diff(pairs.ends) > 0), boundaries(objects, object_size, wanted)
-    lowered = pairs._replace(iou=pairs.iou.copy())
-    lower(lowered, first, second)
-    return lowered
+    first = boundaries(masks, size, np.isin(np.arange(len(size)), pairs.detections))
+    second = boundaries(objects, object_size, np.isin(np.arange(len(object_size)), pairs.objects))
+    return pairs._replace(iou=np.minimum(pairs.iou, mask_iou(first, second, pairs.detections, pairs.objects)))
 
 
 def _assigned(part: _Part, area: np.ndarray, pairs: Pairs) -> _Piece:
@@ -232,7 +217,8 @@ def _assigned(part: _Part, area: np.ndarray, pairs: Pairs) -> _Piece:
     true, counted = np.zeros(in_range.shape, np.uint16), np.where(in_range & ~part.spared, ALL, np.uint16(0))
     taken = assign(pairs, part.objects.area, IOU_THRESHOLDS, AREAS, true, counted)
     keep = np.flatnonzero(area > 0)
-    return _Piece(part.image[keep], part.category[keep], part.score[keep], true[:, keep], counted[:, keep], taken[keep])
+    columns = part.image, part.scene.category, part.score, true, counted, taken
+    return _Piece(*[column[..., keep] for column in columns])
 
 
 def taken(overlap: np.ndarray) -> np.ndarray:
@@ -241,9 +227,8 @@ def taken(overlap: np.ndarray) -> np.ndarray:
     ``overlap`` (D, G) is their IoU, 0 for pairs that are not to match.
     """
     detections, objects = np.nonzero(overlap >= LEAST)
-    ends = np.searchsorted(detections, np.arange(len(overlap) + 1))
     nothing = np.zeros((2, 1, len(overlap)), np.uint16)
-    pairs = Pairs(ends, objects.astype(np.int32), overlap[detections, objects])
+    pairs = Pairs(detections, objects, overlap[detections, objects])
     return assign(pairs, np.zeros(overlap.shape[1]), IOU_THRESHOLDS[:1], AREAS[:1], *nothing)
 
 

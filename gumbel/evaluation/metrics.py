@@ -16,6 +16,17 @@ from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, MAX_DETECTIONS
 Value = Any
 
 
+def mean(values: np.ndarray) -> float:
+    """Mean of what is defined of ``values``; NaN where nothing is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def as_record(values: Mapping[str, float]) -> dict[str, float | None]:
+    """For JSON: None where undefined."""
+    return {name: None if np.isnan(value) else float(value) for name, value in values.items()}
+
+
 @dataclass(frozen=True)
 class Categories:
     """Average precision and recall of K categories at T IoU thresholds, and how they are averaged.

@@ -22,7 +22,7 @@ _CHUNK = 1_000_000
 def precision_and_recall(
     truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_type: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision (T, R, K, A) and recall (T, K, A) of the detections ``rows``, as ``protocol.select`` gives them."""
+    """Precision (T, R, K, A) and recall (T, K, A), NaN without objects; ``rows`` as ``protocol.select`` gives them."""
     precisions, recalls = [], []
     category_id, shapes = predictions.category_id[rows], predictions.shapes
     for categories in _chunks(truth, category_id):
@@ -31,7 +31,8 @@ def precision_and_recall(
         evaluation = _run(truth, categories, _records(predictions, shapes.take(chosen), chosen, iou_type), iou_type)
         precisions.append(evaluation.eval["precision"])
         recalls.append(evaluation.eval["recall"])
-    return np.concatenate(precisions, axis=2), np.concatenate(recalls, axis=1)
+    precision, recall = np.concatenate(precisions, axis=2), np.concatenate(recalls, axis=1)
+    return np.where(precision > -1, precision, np.nan), np.where(recall > -1, recall, np.nan)
 
 
 def _chunks(truth: GroundTruth, category_id: np.ndarray) -> Iterator[list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""Compiled loops over the detections and objects of an image: their IoU, and which object a detection takes."""
+"""Detections and objects of an image in pairs: their IoU, and which object a detection takes."""
 
 from typing import NamedTuple
 
@@ -16,92 +16,51 @@ class Scene(NamedTuple):
     last: np.ndarray  # (n,) int64, the one behind the last
     object_category: np.ndarray  # (m,)
 
+    def candidates(self, across: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Each detection with each object of its image, and of its category unless ``across``; (P,), ascending."""
+        number = self.last - self.first
+        detections = np.repeat(np.arange(len(number)), number)
+        objects = np.arange(len(detections)) + np.repeat(self.last - np.cumsum(number), number)
+        chosen = slice(None) if across else self.category[detections] == self.object_category[objects]
+        return detections[chosen], objects[chosen]
+
 
 class Pairs(NamedTuple):
-    """Detections and objects of the same image and category whose IoU reaches the first threshold.
+    """Detections with objects of their images, detections ascending, then objects."""
 
-    Pairs ``ends[d]`` to ``ends[d + 1]`` are those of detection d, objects ascending.
-    """
-
-    ends: np.ndarray  # (n + 1,) int64
-    objects: np.ndarray  # (P,) int32
+    detections: np.ndarray  # (P,) int64
+    objects: np.ndarray  # (P,) int64
     iou: np.ndarray  # (P,) float64
 
+    def to_match(self, scene: Scene, least: float) -> "Pairs":
+        """Those of the same category whose IoU is at least ``least``."""
+        alike = scene.category[self.detections] == scene.object_category[self.objects]
+        return Pairs(*[column[alike & (self.iou >= least)] for column in self])
 
-@compiled
-def box_pairs(scene: Scene, box: np.ndarray, object_box: np.ndarray, least: float) -> Pairs:
-    """Pairs whose boxes (x, y, width, height) have an IoU of at least ``least``."""
-    ends = np.zeros(len(box) + 1, np.int64)
-    objects, ious = np.empty(1024, np.int32), np.empty(1024)
-    used = 0
-    for d in range(len(box)):
-        for g in range(scene.first[d], scene.last[d]):
-            if scene.object_category[g] == scene.category[d]:
-                iou = _box_iou(box[d], object_box[g])
-                if iou >= least:
-                    if used == len(objects):
-                        objects, ious = np.concatenate((objects, objects)), np.concatenate((ious, ious))
-                    objects[used], ious[used] = g, iou
-                    used += 1
-        ends[d + 1] = used
-    return Pairs(ends, objects[:used].copy(), ious[:used].copy())
+
+def box_iou(box: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """IoU (P,) of boxes x, y, width, height, (P, 4) each."""
+    stop = np.minimum(box[:, :2] + box[:, 2:], other[:, :2] + other[:, 2:])
+    shared = np.maximum(stop - np.maximum(box[:, :2], other[:, :2]), 0).prod(axis=1)
+    union = box[:, 2:].prod(axis=1) + other[:, 2:].prod(axis=1) - shared
+    return np.divide(shared, union, out=np.zeros(len(box)), where=shared > 0)
 
 
 @compiled
-def _box_iou(one: np.ndarray, other: np.ndarray) -> float:
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
-
-
-@compiled
-def mask_pairs(
-    scene: Scene, masks: Masks, objects: Masks, least: float, lying: np.ndarray, overlap: np.ndarray
-) -> Pairs:
-    """As :func:`box_pairs` for masks.
-
-    ``lying`` and ``overlap`` (2, n), unless they are empty, get the object of the same and of another category that
-    each detection overlaps most, of equal ones the first, and its IoU.
-    """
-    ends = np.zeros(len(masks.area) + 1, np.int64)
-    found, ious = np.empty(1024, np.int32), np.empty(1024)
-    used, across = 0, lying.shape[1] > 0
-    for d in range(len(masks.area)):
-        for g in range(scene.first[d], scene.last[d]):
-            other = int(scene.object_category[g] != scene.category[d])
-            if other and not across:
-                continue
-            iou = _mask_iou(masks, d, objects, g)
-            if across and iou > overlap[other, d]:
-                lying[other, d], overlap[other, d] = g, iou
-            if not other and iou >= least:
-                if used == len(found):
-                    found, ious = np.concatenate((found, found)), np.concatenate((ious, ious))
-                found[used], ious[used] = g, iou
-                used += 1
-        ends[d + 1] = used
-    return Pairs(ends, found[:used].copy(), ious[:used].copy())
-
-
-@compiled
-def _mask_iou(
-    mask: Masks,
-    d: int,
-    other: Masks,
-    g: int,
-) -> float:
-    """IoU of mask ``d`` with mask ``g`` of the others."""
-    start, stop, ends, area, box = mask
+def mask_iou(masks: Masks, other: Masks, of: np.ndarray, against: np.ndarray) -> np.ndarray:
+    """IoU of the masks at ``of`` (P,) with the others at ``against`` (P,)."""
+    start, stop, ends, area, box = masks
     starts, stops, others, areas, boxes = other
-    apart = box[d, 0] > boxes[g, 1] or boxes[g, 0] > box[d, 1] or box[d, 2] > boxes[g, 3] or boxes[g, 2] > box[d, 3]
-    if apart:
-        return 0.0
-    of, against = slice(ends[d], ends[d + 1]), slice(others[g], others[g + 1])
-    shared = _intersection(start[of], stop[of], starts[against], stops[against])
-    return shared / (area[d] + areas[g] - shared) if shared else 0.0
+    iou = np.zeros(len(of))
+    for p in range(len(of)):
+        d, g = of[p], against[p]
+        apart = box[d, 0] > boxes[g, 1] or boxes[g, 0] > box[d, 1] or box[d, 2] > boxes[g, 3] or boxes[g, 2] > box[d, 3]
+        if not apart:
+            one, two = slice(ends[d], ends[d + 1]), slice(others[g], others[g + 1])
+            shared = _intersection(start[one], stop[one], starts[two], stops[two])
+            if shared:
+                iou[p] = shared / (area[d] + areas[g] - shared)
+    return iou
 
 
 @compiled
@@ -120,11 +79,18 @@ def _intersection(start: np.ndarray, stop: np.ndarray, others: np.ndarray, stops
 
 
 @compiled
-def lower(pairs: Pairs, masks: Masks, objects: Masks) -> None:
-    """Lower the IoU of each pair to that of other masks of the same detections and objects."""
-    for d in range(len(pairs.ends) - 1):
-        for p in range(pairs.ends[d], pairs.ends[d + 1]):
-            pairs.iou[p] = min(pairs.iou[p], _mask_iou(masks, d, objects, int(pairs.objects[p])))
+def nearest(scene: Scene, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """The objects of the same and of another category that the detections overlap most, and their IoU, (2, n) each.
+
+    Of equal ones the first; -1, and 0, where a detection lies on none.
+    """
+    places, iou = np.full((2, len(scene.category)), -1, np.int32), np.zeros((2, len(scene.category)))
+    for p in range(len(pairs.iou)):
+        d, g = pairs.detections[p], pairs.objects[p]
+        other = int(scene.object_category[g] != scene.category[d])
+        if pairs.iou[p] > iou[other, d]:
+            places[other, d], iou[other, d] = g, pairs.iou[p]
+    return places, iou
 
 
 @compiled
@@ -137,8 +103,9 @@ def assign(
     last, and one that is ignored for its size only where no other has enough overlap. Sets the bits of ``true`` and
     ``counted`` (A, n), and returns which object is taken at the first threshold and range (n,), -1 for none.
     """
-    ends, objects, iou = pairs
-    taken = np.full(len(ends) - 1, -1, np.int32)
+    detections, objects, iou = pairs
+    ends = np.searchsorted(detections, np.arange(true.shape[1] + 1))
+    taken = np.full(true.shape[1], -1, np.int32)
     paired = np.flatnonzero(ends[1:] > ends[:-1])
     for a in range(len(ranges)):
         ignored = (area < ranges[a, 0]) | (area > ranges[a, 1])

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,26 +68,18 @@ class PredictionWriter:
                 write_page_checksum=True,
             )
         )
+        self._stack.push(self._finish)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            try:
-                self._flush()
-            except BaseException as failure:
-                self._stack.__exit__(type(failure), failure, failure.__traceback__)
-                raise
-        self._stack.__exit__(kind, error, trace)
+            self._flush()
 
     def write(
-        self,
-        image_id: int,
-        category_ids: Any,
-        scores: Any,
-        boxes_xywh: Any,
-        masks: Sequence[Mapping[str, Any]],
+        self, image_id: int, category_ids: Any, scores: Any, boxes_xywh: Any, masks: Sequence[Mapping[str, Any]]
     ) -> None:
         """Add the ``n`` detections of one image.
 
@@ -115,20 +107,16 @@ class PredictionWriter:
             categories,
             score,
             *box.T,
-            [mask["size"][0] for mask in masks],
-            [mask["size"][1] for mask in masks],
-            [_bytes(mask["counts"]) for mask in masks],
+            *np.transpose([mask["size"] for mask in masks]),
+            [mask["counts"] for mask in masks],
         ]
-        arrays = [pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)]
-        self._add(arrays)
+        self._add([pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)])
 
     def copy(self, path: Path) -> None:
         """Add the detections of a file that a writer wrote. Raises ValueError if it is damaged."""
-        try:
+        with _whole(path):
             for batch in pq.ParquetFile(path, page_checksum_verification=True).iter_batches(_ROWS):
                 self._add(batch.columns)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"expected a whole Parquet file, found {path} damaged ({error}): remove it") from error
 
     def _add(self, columns: Sequence[pa.Array]) -> None:
         self._pending.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
@@ -191,14 +179,14 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.score)
 
-    @property
+    @cached_property
     def shapes(self) -> Shapes:
         """Those of all rows, in memory."""
-        return _joined([self.read(group) for group in range(len(self.groups) - 1)])
-
-    def masks(self, rows: np.ndarray) -> list[dict[str, Any]]:
-        """The masks of ``rows`` as COCO's compressed RLE dicts, sizes (height, width)."""
-        return self.shapes.take(rows).masks()
+        parts = [self.read(group) for group in range(len(self.groups) - 1)] or [_NONE]
+        if len(parts) == 1:
+            return parts[0]
+        box, size, counts = zip(*parts, strict=True)
+        return Shapes(np.concatenate(box), np.concatenate(size), pa.concat_arrays(counts))
 
     def parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Shapes]]:
         """Places in ``rows``, which are sorted by image, with the shapes there; no image is in two parts.
@@ -226,27 +214,14 @@ class Predictions:
 _NONE = Shapes(np.zeros((0, 4)), np.zeros((0, 2), np.int32), pa.array([], pa.large_binary()))
 
 
-def _joined(parts: list[Shapes]) -> Shapes:
-    if len(parts) == 1:
-        return parts[0]
-    box, size, counts = zip(*parts, strict=True)
-    return Shapes(np.concatenate(box), np.concatenate(size), pa.concat_arrays(counts))
-
-
 def read_predictions(path: Path) -> Predictions:
-    """Read detections that :class:`PredictionWriter` wrote, or a JSON file of official LVIS results, into memory.
+    """Read detections that :class:`PredictionWriter` wrote, or a JSON file of official LVIS results.
 
-    The JSON is a list of ``{"image_id", "category_id", "score", "segmentation": compressed RLE, "bbox":
-    [x, y, width, height]}`` with a mask, a box or both (https://github.com/lvis-dataset/lvis-api).
-    Raises ValueError for a truncated, empty or foreign file, and for missing or non-finite scores.
+    The shapes stay in a Parquet file until they are asked for. The JSON is a list of ``{"image_id", "category_id",
+    "score", "segmentation": compressed RLE, "bbox": [x, y, width, height]}`` with a mask, a box or both
+    (https://github.com/lvis-dataset/lvis-api). Raises ValueError for a truncated, empty or foreign file, and for
+    missing or non-finite scores.
     """
-    predictions = scan_predictions(path)
-    shapes = predictions.shapes
-    return replace(predictions, groups=np.array([0, len(predictions)]), read=lambda _: shapes)
-
-
-def scan_predictions(path: Path) -> Predictions:
-    """As :func:`read_predictions`, but the shapes stay in a Parquet file until they are asked for."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected predictions at {path}, found no file: run the prediction stage first")
@@ -272,9 +247,6 @@ def _scan_parquet(path: Path) -> Predictions:
         with _whole(path):
             return _shapes(file.read_row_group(group, [*BOX, *_MASK]), path)
 
-    if not sizes:
-        empty = SCHEMA.empty_table()
-        sizes, read = [0], lambda group: _shapes(empty, path)
     return Predictions(
         image_id=table["image_id"].to_numpy(),
         category_id=table["category_id"].to_numpy().astype(np.int64),
@@ -300,7 +272,7 @@ def _whole(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
-            f"expected a whole Parquet file, found {path} damaged or truncated ({error}): predict again"
+            f"expected a whole Parquet file, found {path} damaged or truncated ({error}): remove it and predict again"
         ) from error
 
 
@@ -327,7 +299,7 @@ def _read_json(path: Path) -> Predictions:
     shapes = Shapes(
         box=np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4) if has_box else None,
         mask_size=np.array([mask["size"] for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
-        counts=pa.array([_bytes(mask["counts"]) for mask in masks], pa.large_binary()) if has_mask else None,
+        counts=pa.array([mask["counts"] for mask in masks], pa.large_binary()) if has_mask else None,
     )
     if shapes.box is not None:
         _refuse_infinite(shapes.box, path)
@@ -349,15 +321,12 @@ def _check_record(record: Any, where: str) -> None:
             raise ValueError(f"expected a number as `{key}`, found {record.get(key, 'nothing')!r} in {where}")
     if "bbox" in record and not (isinstance(record["bbox"], list) and len(record["bbox"]) == 4):
         raise ValueError(f"expected `bbox` as [x, y, width, height], found {record['bbox']!r} in {where}")
-    mask = record.get("segmentation", {"size": [0, 0], "counts": ""})
-    if not (isinstance(mask, dict) and isinstance(mask.get("counts"), str) and _is_size(mask.get("size"))):
-        raise ValueError(
-            f"expected a compressed RLE as `segmentation`, as the official API does, found another form in {where}"
-        )
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(length, int) for length in value)
+    match record.get("segmentation", {"size": [0, 0], "counts": ""}):
+        case {"size": [int(), int()], "counts": str()}:
+            return
+    raise ValueError(
+        f"expected a compressed RLE as `segmentation`, as the official API does, found another form in {where}"
+    )
 
 
 def _on_all(records: list[dict[str, Any]], key: str, path: Path) -> bool:
@@ -377,7 +346,3 @@ def _refuse_infinite(values: np.ndarray, path: Path) -> None:
             f"expected finite scores and boxes, found NaN or infinity in {bad.sum()} detections of {path}: predict "
             "again from a training that did not diverge"
         )
-
-
-def _bytes(counts: bytes | str) -> bytes:
-    return counts.encode() if isinstance(counts, str) else counts

@@ -4,6 +4,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from gumbel.evaluation.ground_truth import GroundTruth
 from gumbel.evaluation.predictions import Predictions
@@ -51,7 +52,11 @@ def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis")
     inside = np.flatnonzero(asked)
     empty = len(truth.images) - int(np.count_nonzero(np.bincount(image[inside])))
     _warn(truth, predictions, known, empty)
-    capped = _cap(predictions, inside, image, PROTOCOLS[protocol])
+    per_image, per_category = PROTOCOLS[protocol]
+    capped = inside
+    if per_category is not None:
+        capped = np.sort(_first(capped, predictions.category_id, predictions.score, per_category))
+    capped = _first(capped, image, predictions.score, per_image)
     rows = capped[known[capped]]
     judged = truth.listed("neg_category_ids")
     judged[truth.objects.image, truth.objects.category] = True
@@ -68,12 +73,9 @@ def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis")
 
 
 def _index(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each value among ascending ``ids``, 0 for one that is not there, and whether it is."""
-    place = np.searchsorted(ids, values).astype(np.int32)
-    place[place == len(ids)] = 0
-    known = ids[place] == values if len(ids) else np.zeros(len(values), bool)
-    place[~known] = 0
-    return place, known
+    """The place of each value among ``ids``, 0 for one that is not there, and whether it is."""
+    place = pd.Index(ids).get_indexer(values).astype(np.int32)
+    return np.maximum(place, 0), place >= 0
 
 
 def _refuse_unknown_images(truth: GroundTruth, predictions: Predictions, asked: np.ndarray) -> None:
@@ -103,15 +105,8 @@ def _warn(truth: GroundTruth, predictions: Predictions, known: np.ndarray, empty
         )
 
 
-def _cap(predictions: Predictions, rows: np.ndarray, image: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """The ``rows`` that are kept, by ``image`` (N,) and falling score; equal scores stay in the order of the file."""
-    if protocol.per_category is not None:
-        rows = np.sort(_first(rows, predictions.category_id, predictions.score, protocol.per_category))
-    return _first(rows, image, predictions.score, protocol.per_image)
-
-
 def _first(rows: np.ndarray, group: np.ndarray, score: np.ndarray, number: int | None) -> np.ndarray:
-    """The ``rows`` by ``group`` and falling score, of each group the first ``number``."""
+    """The ``rows`` by ``group`` (N,) and falling score, of each the first ``number``; ties stay in their order."""
     order = rows[np.lexsort((-score[rows], group[rows]))]
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))

@@ -1,13 +1,11 @@
 """AP under image weights: every official figure on many resampled data sets at once, from matches found once."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from gumbel.evaluation.compiled import compiled
-from gumbel.evaluation.matches import Matches, Ranking
+from gumbel.evaluation.matches import Matches, Ranking, in_parallel
 from gumbel.evaluation.metrics import Categories, figures
 from gumbel.evaluation.protocol import IOU_THRESHOLDS
 
@@ -23,20 +21,24 @@ Figures = dict[str, np.ndarray]
 def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
     """Every figure under each row of ``weights`` (B, I), whole numbers from 0 to 65,535; (B,), NaN where undefined.
 
-    Weights of one give the figures of ``lvis_ap.evaluate``; weights 0, 1, 2, ... those of a data set in which
+    Weights of one give the figures of ``lvis_ap.score``; weights 0, 1, 2, ... those of a data set in which
     each image is left out or repeated as often. Parts of the rows are worked on side by side, on every core that the
     process may use; each is small enough for what is computed of a category to stay in the core's cache.
     """
     parts = np.array_split(weights, -(-len(weights) // _ROWS))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = list(pool.map(lambda part: _figures(matches, part), parts))
+    found = list(in_parallel(lambda part: _figures(matches, part), parts))
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def _figures(matches: Matches, weights: np.ndarray) -> Figures:
     columns = np.ascontiguousarray(weights.T, dtype=np.uint16)
-    found = [_per_category(ranking, columns, len(matches.frequencies)) for ranking in matches.rankings]
-    return figures(Categories([ap for ap, _ in found], [ar for _, ar in found], matches.frequencies, _mean))
+    ends = np.arange(len(matches.frequencies) + 1)
+    found = []
+    for ranking in matches.rankings:
+        bounds = [np.searchsorted(column, ends) for column in (ranking.category, ranking.object_category)]
+        found.append(_average(bounds[0], bounds[1], ranking, columns, len(IOU_THRESHOLDS)))
+    precision, recall = zip(*found, strict=True)
+    return figures(Categories(precision, recall, matches.frequencies, _mean))
 
 
 def _mean(values: np.ndarray, thresholds: slice, categories: Any) -> np.ndarray:
@@ -48,26 +50,11 @@ def _mean(values: np.ndarray, thresholds: slice, categories: Any) -> np.ndarray:
     return np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
-def _per_category(ranking: Ranking, weights: np.ndarray, categories: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision and recall (T, K, B); NaN where a replicate has no object of the category."""
-    shape = (len(IOU_THRESHOLDS), categories, weights.shape[1])
-    precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
-    ends = np.arange(categories + 1)
-    detections, objects = (np.searchsorted(column, ends) for column in (ranking.category, ranking.object_category))
-    _average(detections, objects, ranking, weights, precision, recall)
-    return precision, recall
-
-
 @compiled
 def _average(
-    detections: np.ndarray,
-    objects: np.ndarray,
-    ranking: Ranking,
-    weights: np.ndarray,
-    precision: np.ndarray,
-    recall: np.ndarray,
-) -> None:
-    """Average precision over 101 recall levels, and recall, (T, K, B) each, of the categories that have objects.
+    detections: np.ndarray, objects: np.ndarray, ranking: Ranking, weights: np.ndarray, thresholds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision over 101 recall levels, and recall, (T, K, B) each; NaN where a replicate has no object.
 
     Detections ``detections[k]`` to ``detections[k + 1]`` and objects ``objects[k]`` to ``objects[k + 1]`` are those of
     category k; ``weights`` (I, B). Recall rises and the envelope of precision (its maximum to the right) is attained at
@@ -76,7 +63,9 @@ def _average(
     """
     image, true, counted, object_image = ranking.image, ranking.true, ranking.counted, ranking.object_image
     replicates = weights.shape[1]
-    everywhere = np.uint16((1 << len(precision)) - 1)
+    shape = (thresholds, len(objects) - 1, replicates)
+    precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
+    everywhere = np.uint16((1 << thresholds) - 1)
     total, ranked = np.zeros(replicates, np.int32), np.zeros(replicates, np.int32)
     found, more = np.zeros(replicates, np.int32), np.zeros(replicates, np.int32)
     number, best, area = np.zeros(replicates), np.zeros(replicates), np.zeros(replicates)
@@ -99,7 +88,7 @@ def _average(
             if place < len(partial) and partial[place] == d:
                 shared[place] = ranked
                 place += 1
-        for t in range(len(precision)):
+        for t in range(thresholds):
             bit = np.uint16(1 << t)
             found[:] = 0
             more[:] = 0
@@ -129,6 +118,7 @@ def _average(
                     _subtract(more, weights[image[d]])
             for b in range(replicates):
                 precision[t, k, b] = area[b] / LEVELS if total[b] > 0 else np.nan
+    return precision, recall
 
 
 # Loops over replicates, each with few arrays: the compiler turns them into vector instructions

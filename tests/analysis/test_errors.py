@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as rle
 
 from gumbel.analysis import errors
-from gumbel.evaluation.lvis_ap import evaluate, score
+from gumbel.evaluation.lvis_ap import score
 from tests.evaluation import federated
 
 SIZE = 100
@@ -95,8 +95,8 @@ def test_unmatched_detections_of_a_category_not_annotated_exhaustively_are_left_
 def test_ap50_of_every_group_is_that_of_the_evaluation(tmp_path: Path, seed: int) -> None:
     truth, detections = federated.generate(seed)
     paths = federated.write(tmp_path, truth, detections)
-    record = errors.diagnose(*paths)
-    metrics, table = evaluate(*paths, iou_types=("segm",))
+    record = federated.diagnose(*paths)
+    metrics, table, _ = score(*paths, iou_types=("segm",))
     assert record["AP50"]["all"] == pytest.approx(metrics["segm"]["AP50"], abs=1e-12)
     for letter in "rcf":
         expected = table[table["frequency"] == letter]["AP50"].mean()
@@ -119,10 +119,10 @@ def test_the_oracle_of_each_error_brings_the_ap_that_correct_detections_have(tmp
         "duplicate": [(1, 0.9, one), (1, 0.7, two)],
     }
     for kind, found in cases.items():
-        record = errors.diagnose(*_scene(tmp_path, objects, found))
-        before = evaluate(tmp_path / "val.json", tmp_path / "results.json")[0]["segm"]["AP50"]
+        record = federated.diagnose(*_scene(tmp_path, objects, found))
+        before = score(tmp_path / "val.json", tmp_path / "results.json")[0]["segm"]["AP50"]
         _scene(tmp_path, objects, corrected[kind])
-        after = evaluate(tmp_path / "val.json", tmp_path / "results.json")[0]["segm"]["AP50"]
+        after = score(tmp_path / "val.json", tmp_path / "results.json")[0]["segm"]["AP50"]
         assert record["errors"][kind]["cost"]["all"] == pytest.approx(after - before, abs=1e-12), kind
         assert record["errors"][kind]["number"] == 1, kind
 
@@ -130,19 +130,19 @@ def test_the_oracle_of_each_error_brings_the_ap_that_correct_detections_have(tmp
 @pytest.mark.parametrize("seed", range(4))
 def test_no_oracle_lowers_the_ap(tmp_path: Path, seed: int) -> None:
     truth, detections = federated.generate(seed)
-    record = errors.diagnose(*federated.write(tmp_path, truth, detections))
+    record = federated.diagnose(*federated.write(tmp_path, truth, detections))
     assert all(entry["cost"]["all"] >= -1e-12 for entry in record["errors"].values())
 
 
 def test_missed_objects_are_no_longer_asked_for(tmp_path: Path) -> None:
     one, two = (10, 10, 20, 20), (60, 60, 20, 20)
-    record = errors.diagnose(*_scene(tmp_path, [(1, one), (1, two)], [(1, 0.9, one)]))
+    record = federated.diagnose(*_scene(tmp_path, [(1, one), (1, two)], [(1, 0.9, one)]))
     assert record["errors"]["missed"] == {"number": 1, "cost": record["errors"]["missed"]["cost"]}
     assert record["AP50"]["all"] + record["errors"]["missed"]["cost"]["all"] == pytest.approx(1.0)
 
 
 def test_nothing_detected_is_only_missed(tmp_path: Path) -> None:
-    record = errors.diagnose(*_scene(tmp_path, [(1, (10, 10, 20, 20))], []))
+    record = federated.diagnose(*_scene(tmp_path, [(1, (10, 10, 20, 20))], []))
     assert {kind: entry["number"] for kind, entry in record["errors"].items() if entry["number"]} == {"missed": 1}
     assert record["calibration"]["error"] is None
 

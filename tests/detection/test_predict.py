@@ -94,7 +94,7 @@ def test_one_pass_for_both_scorings_finds_what_the_model_finds_under_each(archit
             boxes = np.c_[corners[:, :2], corners[:, 2:] - corners[:, :2]]
             np.testing.assert_array_equal(found.shapes.box[rows], boxes)
             masks = np.asfortranarray(expected.masks.transpose(1, 2, 0).astype(np.uint8))
-            assert found.masks(rows) == coco_mask.encode(masks)
+            assert found.shapes.take(rows).masks() == coco_mask.encode(masks)
         scores.append(found.score)
     assert not np.array_equal(*scores), "the scorings differ, or this test shows nothing"
 

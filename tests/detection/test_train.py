@@ -177,5 +177,5 @@ def test_predictions_hold_the_models_own_detections(folder, monkeypatch):
     instances = sample.pred_instances
     np.testing.assert_array_equal(table.score[rows], instances.scores.double().numpy())
     np.testing.assert_array_equal(table.category_id[rows], np.asarray(loader.dataset.cat_ids)[instances.labels.numpy()])
-    for mask, expected in zip(table.masks(rows), instances.masks.numpy(), strict=True):
+    for mask, expected in zip(table.shapes.take(rows).masks(), instances.masks.numpy(), strict=True):
         np.testing.assert_array_equal(coco_mask.decode(mask).astype(bool), expected)

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as rle
 
+from gumbel.analysis.errors import describe, find_errors
+from gumbel.evaluation.lvis_ap import score
+from gumbel.evaluation.matches import Matches
 from gumbel.evaluation.official_backend import load_api
 from gumbel.evaluation.predictions import PredictionWriter
 
@@ -117,3 +120,13 @@ def official(annotations: Path, detections: list[Record], iou_type: str) -> dict
     evaluation = lvis.LVISEval(truth, lvis.LVISResults(truth, official_records(detections, iou_type)), iou_type)
     evaluation.run()
     return {name: None if value == -1 else float(value) for name, value in evaluation.get_results().items()}
+
+
+def match(annotations: Path, predictions: Path, iou_type: str) -> Matches:
+    """The matches behind the figures of one IoU type."""
+    return score(annotations, predictions, [iou_type]).found.matches[iou_type]
+
+
+def diagnose(annotations: Path, predictions: Path) -> Record:
+    """Types of error of a file of detections."""
+    return describe(find_errors(score(annotations, predictions, ["segm"], overlaps=True).found))

@@ -6,9 +6,7 @@ import scipy.stats
 
 from gumbel.evaluation.bootstrap import (
     bootstrap_weights,
-    difference_over_seeds,
     interval,
-    interval_over_seeds,
     jackknife_error,
     jackknife_weights,
     load,
@@ -16,8 +14,7 @@ from gumbel.evaluation.bootstrap import (
     resample,
     save,
 )
-from gumbel.evaluation.lvis_ap import evaluate
-from gumbel.evaluation.matches import match
+from gumbel.evaluation.lvis_ap import score
 from tests.evaluation import federated
 
 
@@ -27,8 +24,11 @@ def models(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     truth, detections = federated.generate(0, images=40)
     annotations, predictions = federated.write(root, truth, detections)
-    first, figures = match(annotations, predictions, "segm"), evaluate(annotations, predictions, ("segm",))[0]["segm"]
-    second = match(*federated.write(root, truth, detections[::2]), "segm")
+    first, figures = (
+        federated.match(annotations, predictions, "segm"),
+        score(annotations, predictions, ("segm",))[0]["segm"],
+    )
+    second = federated.match(*federated.write(root, truth, detections[::2]), "segm")
     return resample(first, 100), resample(second, 100), figures
 
 
@@ -53,7 +53,7 @@ def test_point_estimates_are_the_figures(models):
 
 def test_models_share_their_draws(models):
     first, second, _ = models
-    again = paired_difference(first, first, "AP")
+    again = paired_difference([first], [first], "AP")
     assert again == (0, 0, 0)
     paired = np.std(second.bootstrap["AP"] - first.bootstrap["AP"])
     unpaired = np.std(second.bootstrap["AP"] - np.roll(first.bootstrap["AP"], 1))
@@ -62,11 +62,11 @@ def test_models_share_their_draws(models):
 
 def test_paired_differences_are_percentiles_of_differences(models):
     first, second, _ = models
-    difference = paired_difference(first, second, "AP50", level=0.8)
+    difference = paired_difference([first], [second], "AP50", level=0.8)
     assert difference.estimate == second.point["AP50"][0] - first.point["AP50"][0]
     expected = np.percentile(second.bootstrap["AP50"] - first.bootstrap["AP50"], [10, 90])
     assert (difference.low, difference.high) == pytest.approx(expected)
-    opposite = paired_difference(second, first, "AP50", level=0.8)
+    opposite = paired_difference([second], [first], "AP50", level=0.8)
     assert opposite == pytest.approx((-difference.estimate, -difference.high, -difference.low))
 
 
@@ -74,7 +74,7 @@ def test_other_images_or_other_draws_cannot_be_paired(models):
     first, second, _ = models
     for other in (second._replace(images=second.images + 1), second._replace(seed=1)):
         with pytest.raises(ValueError, match="same images"):
-            paired_difference(first, other, "AP")
+            paired_difference([first], [other], "AP")
 
 
 def test_jackknife_error_of_a_mean_is_the_standard_error():
@@ -85,7 +85,7 @@ def test_jackknife_error_of_a_mean_is_the_standard_error():
 
 def test_interval_corrects_the_bias_that_redrawing_shows(models):
     first, _, _ = models
-    low, high = interval(first, "AP")[1:]
+    low, high = interval([first], "AP")[1:]
     shift = first.bootstrap["AP"].mean() - first.point["AP"][0]
     assert shift > 0
     assert (low + high) / 2 == pytest.approx(first.point["AP"][0] - shift)
@@ -100,7 +100,7 @@ def test_undefined_figures_have_undefined_intervals(models):
             for part in ("point", "bootstrap", "jackknife")
         }
     )
-    assert np.isnan(interval(undefined, "APr")).all()
+    assert np.isnan(interval([undefined], "APr")).all()
 
 
 def shifted(resamples, by):
@@ -115,9 +115,9 @@ def width(found):
 
 def test_trainings_that_are_alike_add_nothing(models):
     first, second, _ = models
-    assert interval_over_seeds([first] * 3, "AP") == pytest.approx(interval(first, "AP"))
-    difference = difference_over_seeds([first] * 2, [second] * 2, "AP")
-    assert difference == pytest.approx(paired_difference(first, second, "AP"))
+    assert interval([first] * 3, "AP") == pytest.approx(interval([first], "AP"))
+    difference = paired_difference([first] * 2, [second] * 2, "AP")
+    assert difference == pytest.approx(paired_difference([first], [second], "AP"))
 
 
 def test_without_luck_of_the_images_trainings_have_students_and_welchs_intervals(models):
@@ -125,22 +125,20 @@ def test_without_luck_of_the_images_trainings_have_students_and_welchs_intervals
     shifts = np.array([0, 0.01, 0.04]), np.array([0.02, 0.021, 0.05])
     first, second = ([shifted(still, by) for by in side] for side in shifts)
     one = scipy.stats.ttest_1samp(0.3 + shifts[0], 0).confidence_interval(0.9)
-    assert interval_over_seeds(first, "AP", level=0.9) == pytest.approx((0.3 + shifts[0].mean(), *one))
+    assert interval(first, "AP", level=0.9) == pytest.approx((0.3 + shifts[0].mean(), *one))
     two = scipy.stats.ttest_ind(shifts[1], shifts[0], equal_var=False).confidence_interval(0.9)
     estimate = shifts[1].mean() - shifts[0].mean()
-    assert difference_over_seeds(first, second, "AP", level=0.9) == pytest.approx((estimate, *two))
+    assert paired_difference(first, second, "AP", level=0.9) == pytest.approx((estimate, *two))
 
 
 def test_trainings_add_their_spread_to_that_of_the_images(models):
     first, second, _ = models
     several = [[shifted(one, by) for by in (-0.01, 0, 0.01)] for one in (first, second)]
     half = scipy.stats.t.ppf(0.975, 2) * 0.01 / np.sqrt(3)
-    assert width(interval_over_seeds(several[0], "AP")) / 2 == pytest.approx(
-        np.hypot(half, width(interval(first, "AP")) / 2)
-    )
+    assert width(interval(several[0], "AP")) / 2 == pytest.approx(np.hypot(half, width(interval([first], "AP")) / 2))
     half = scipy.stats.t.ppf(0.975, 4) * 0.01 * np.sqrt(2 / 3)
-    assert width(difference_over_seeds(*several, "AP")) / 2 == pytest.approx(
-        np.hypot(half, width(paired_difference(first, second, "AP")) / 2)
+    assert width(paired_difference(*several, "AP")) / 2 == pytest.approx(
+        np.hypot(half, width(paired_difference([first], [second], "AP")) / 2)
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gumbel.evaluation.compare import as_text, compare
-from gumbel.evaluation.lvis_ap import evaluate
+from gumbel.evaluation.lvis_ap import score
 from tests.evaluation import federated
 
 
@@ -24,7 +24,7 @@ def test_differences_are_those_of_the_evaluations(files):
     annotations, full, half = files
     figures = compare(annotations, half, full, replicates=50).figures.set_index("figure")
     for name, values in {"first": half, "second": full}.items():
-        record = evaluate(annotations, values, ["segm"])[0]["segm"]
+        record = score(annotations, values, ["segm"])[0]["segm"]
         for figure, value in record.items():
             expected = np.nan if value is None else value
             assert figures.loc[figure, name] == pytest.approx(expected, abs=1e-9, nan_ok=True)
@@ -43,7 +43,7 @@ def test_categories_are_ranked_by_what_they_gained(files):
     annotations, full, half = files
     categories = compare(annotations, half, full, replicates=5).categories
     assert categories["difference"].is_monotonic_decreasing
-    one = evaluate(annotations, full, ["segm"])[1].set_index("category_id")["AP"]
+    one = score(annotations, full, ["segm"])[1].set_index("category_id")["AP"]
     np.testing.assert_allclose(categories["second"], one[categories["category_id"]], atol=1e-12)
 
 

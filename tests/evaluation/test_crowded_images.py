@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from gumbel.analysis.errors import diagnose
 from gumbel.commands import main
 from gumbel.evaluation.compare import compare
 from gumbel.evaluation.protocol import MAX_DETECTIONS
@@ -64,7 +63,7 @@ def test_every_option_of_evaluate_counts_them(crowd, backend, tmp_path):
     kept = 2 * min(number, MAX_DETECTIONS)
     assert sum(errors["scores"]["true"]) + sum(errors["scores"]["false"]) == kept
     assert errors["AP50"]["all"] == pytest.approx(metrics["segm"]["AP50"], abs=1e-12)
-    assert errors == diagnose(annotations, predictions)
+    assert errors == federated.diagnose(annotations, predictions)
 
 
 def test_compare_counts_them(crowd):
@@ -87,5 +86,5 @@ def test_an_object_of_many_polygons_is_one_object(crowd, tmp_path):
     parts = [[x, 10, x + 0.1, 10, x + 0.1, 90] for x in np.linspace(2, 150, number).tolist()]
     truth["annotations"][0] |= {"segmentation": parts, "area": 9000.0}
     (tmp_path / "truth.json").write_text(json.dumps(truth))
-    record = diagnose(tmp_path / "truth.json", predictions)
+    record = federated.diagnose(tmp_path / "truth.json", predictions)
     assert record["AP50"]["all"] is not None

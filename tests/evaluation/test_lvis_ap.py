@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from gumbel.evaluation.lvis_ap import evaluate
+from gumbel.evaluation.lvis_ap import score
 from tests.evaluation import federated
 
 METRICS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR@300"]
@@ -28,7 +28,7 @@ def assert_official(record, annotations, detections):
 def test_every_figure_equals_the_official_apis(tmp_path, seed, backend):
     truth, detections = federated.generate(seed)
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    record, _ = evaluate(annotations, predictions, backend=backend)
+    record, *_ = score(annotations, predictions, backend=backend)
     assert_official(record, annotations, detections)
 
 
@@ -36,7 +36,7 @@ def test_every_figure_equals_the_official_apis(tmp_path, seed, backend):
 def test_figures_equal_the_official_apis_with_more_than_300_detections_an_image(tmp_path, seed):
     truth, detections = federated.generate(seed, images=3, crowded=500)
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    record, _ = evaluate(annotations, predictions)
+    record, *_ = score(annotations, predictions)
     assert_official(record, annotations, detections)
     assert record["protocol"]["detections"]["over_the_cap"] > 0
     assert min(record["protocol"]["detections"]["zero_area"].values()) > 0
@@ -48,14 +48,14 @@ def test_batches_of_images_and_chunks_of_categories_change_nothing(tmp_path, mon
     monkeypatch.setattr("gumbel.evaluation.predictions._ROWS", 30)
     monkeypatch.setattr("gumbel.evaluation.official_backend._CHUNK", 40)
     for backend in ("compiled", "official"):
-        assert_official(evaluate(annotations, predictions, backend=backend)[0], annotations, detections)
+        assert_official(score(annotations, predictions, backend=backend)[0], annotations, detections)
 
 
 @pytest.mark.parametrize("backend", ["compiled", "official"])
 def test_no_detections_score_zero_where_there_is_ground_truth(tmp_path, backend):
     truth, _ = federated.generate(0)
     annotations, predictions = federated.write(tmp_path, truth, [])
-    record, table = evaluate(annotations, predictions, backend=backend)
+    record, table, _ = score(annotations, predictions, backend=backend)
     assert {value for iou_type in IOU_TYPES for value in record[iou_type].values()} <= {0.0, None}
     assert record["segm"]["AP"] == 0
     assert (table["AP"].isna() == (table["ground_truths"] == 0)).all()
@@ -65,7 +65,7 @@ def test_figures_are_null_without_ground_truth(tmp_path):
     truth, detections = federated.generate(0)
     truth["annotations"] = []
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    record, _ = evaluate(annotations, predictions)
+    record, *_ = score(annotations, predictions)
     assert set(record["segm"].values()) == {None}
 
 
@@ -79,7 +79,7 @@ def test_ground_truth_scored_against_itself_is_perfect(tmp_path):
         for entry in truth["annotations"]
     ]
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    record, _ = evaluate(annotations, predictions)
+    record, *_ = score(annotations, predictions)
     assert record["segm"]["AP"] == pytest.approx(1, abs=1e-12)
     assert record["bbox"]["AP"] == pytest.approx(1, abs=1e-12)
 
@@ -87,10 +87,10 @@ def test_ground_truth_scored_against_itself_is_perfect(tmp_path):
 def test_official_json_scores_as_the_parquet_does(tmp_path):
     truth, detections = federated.generate(2)
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    record, _ = evaluate(annotations, predictions)
+    record, *_ = score(annotations, predictions)
     for iou_type in IOU_TYPES:
         (tmp_path / "p.json").write_text(json.dumps(federated.official_records(detections, iou_type)))
-        assert evaluate(annotations, tmp_path / "p.json", (iou_type,))[0][iou_type] == record[iou_type]
+        assert score(annotations, tmp_path / "p.json", (iou_type,))[0][iou_type] == record[iou_type]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -103,7 +103,7 @@ def test_where_every_category_is_exhaustively_annotated_figures_are_those_of_the
     for image in truth["images"]:
         absent = [one["id"] for one in truth["categories"] if (image["id"], one["id"]) not in present]
         image |= {"neg_category_ids": absent, "not_exhaustive_category_ids": []}
-    record, _ = evaluate(*federated.write(tmp_path, truth, detections))
+    record, *_ = score(*federated.write(tmp_path, truth, detections))
     for iou_type in IOU_TYPES:
         expected = coco_figures(truth, federated.official_records(detections, iou_type), iou_type)
         assert {name: record[iou_type][name] for name in expected} == expected
@@ -127,7 +127,7 @@ def coco_figures(truth, records, iou_type):
 def test_category_table_holds_the_means_behind_the_figures(tmp_path):
     truth, detections = federated.generate(4)
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    record, table = evaluate(annotations, predictions)
+    record, table, _ = score(annotations, predictions)
     for iou_type, rows in table.groupby("iou_type"):
         assert rows["category_id"].is_monotonic_increasing
         assert rows["AP"].mean() == pytest.approx(record[iou_type]["AP"], abs=1e-12)
@@ -144,7 +144,7 @@ def test_category_table_holds_the_means_behind_the_figures(tmp_path):
 def test_protocol_accounts_for_every_detection(tmp_path):
     truth, detections = federated.generate(6, images=4, crowded=400)
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    protocol = evaluate(annotations, predictions)[0]["protocol"]
+    protocol = score(annotations, predictions)[0]["protocol"]
     assert (protocol["images"], protocol["categories"]) == (4, federated.CATEGORIES)
     assert protocol["ground_truths"] == sum(entry["area"] > 0 for entry in truth["annotations"])
     crowded = statistics.mode(one["image_id"] for one in detections)
@@ -164,7 +164,7 @@ def test_detections_of_unknown_categories_are_counted_and_dropped_as_the_officia
         one["category_id"] = 9999
     annotations, predictions = federated.write(tmp_path, truth, detections)
     with pytest.warns(UserWarning, match="categories are not in the annotations, first 9999"):
-        record, _ = evaluate(annotations, predictions)
+        record, *_ = score(annotations, predictions)
     assert record["protocol"]["detections"]["unknown_category"] == len(detections[::4])
     assert_official(record, annotations, detections)
 
@@ -172,7 +172,7 @@ def test_detections_of_unknown_categories_are_counted_and_dropped_as_the_officia
 def refused(tmp_path, truth, detections, message, **options):
     annotations, predictions = federated.write(tmp_path, truth, detections)
     with pytest.raises(ValueError, match=message):
-        evaluate(annotations, predictions, **options)
+        score(annotations, predictions, **options)
 
 
 def test_unknown_images_are_refused(tmp_path):
@@ -227,7 +227,7 @@ def test_other_files_are_refused_as_annotations(tmp_path):
     for content in ("[]", "{}", "", "{"):
         (tmp_path / "truth.json").write_text(content)
         with pytest.raises(ValueError, match="expected LVIS v1 annotations"):
-            evaluate(tmp_path / "truth.json", predictions)
+            score(tmp_path / "truth.json", predictions)
 
 
 def test_missing_shapes_and_unknown_options_are_refused(tmp_path):
@@ -237,8 +237,8 @@ def test_missing_shapes_and_unknown_options_are_refused(tmp_path):
     for present, absent in (IOU_TYPES, IOU_TYPES[::-1]):
         predictions.write_text(json.dumps(federated.official_records(detections, present)))
         with pytest.raises(ValueError, match=r"expected (boxes|masks), found detections without"):
-            evaluate(annotations, predictions, (absent,))
+            score(annotations, predictions, (absent,))
     with pytest.raises(ValueError, match="expected IoU types"):
-        evaluate(annotations, parquet, ("keypoints",))
+        score(annotations, parquet, ("keypoints",))
     with pytest.raises(ValueError, match="a backend out of"):
-        evaluate(annotations, parquet, backend="other")
+        score(annotations, parquet, backend="other")

@@ -11,13 +11,11 @@ import numpy as np
 import pycocotools.mask as rle
 import pytest
 
-from gumbel.analysis.errors import diagnose
 from gumbel.commands import main
 from gumbel.evaluation import bootstrap, predictions
 from gumbel.evaluation.ground_truth import read_ground_truth
-from gumbel.evaluation.lvis_ap import evaluate
+from gumbel.evaluation.lvis_ap import score
 from gumbel.evaluation.masks import object_mask
-from gumbel.evaluation.matches import match
 from gumbel.evaluation.official_backend import load_api
 from gumbel.evaluation.protocol import AREAS
 from gumbel.paths import REPOSITORY
@@ -70,7 +68,7 @@ def test_every_detection_is_true_false_or_ignored_as_in_the_official_api(tmp_pat
     truth, detections = federated.generate(seed, images=10, crowded=400 * (seed == 3))
     annotations, found = federated.write(tmp_path, in_every_form(truth), detections)
     expected = official_bits(annotations, detections, iou_type)
-    rankings = match(annotations, found, iou_type).rankings
+    rankings = federated.match(annotations, found, iou_type).rankings
     assert len(expected) == federated.CATEGORIES * len(AREAS)
     for (category, area), bits in expected.items():
         own = rankings[area].category == category
@@ -83,7 +81,7 @@ def test_every_detection_is_true_false_or_ignored_as_in_the_official_api(tmp_pat
 def test_data_without_detections_or_objects_are_matched(tmp_path, kept):
     truth, detections = federated.generate(0)
     truth["annotations"] = truth["annotations"] if kept == "annotations" else []
-    found = match(*federated.write(tmp_path, truth, detections if kept == "detections" else []), "segm")
+    found = federated.match(*federated.write(tmp_path, truth, detections if kept == "detections" else []), "segm")
     figures = bootstrap.resample(found, 3).point
     assert figures["AP"][0] == 0 if kept == "annotations" else np.isnan(figures["AP"][0])
 
@@ -96,10 +94,10 @@ def test_the_command_writes_intervals_and_errors_beside_the_figures(tmp_path):
     command = list(map(str, [*given, *more, "--per-category", names["c.parquet"]]))
     for _ in range(2):  # the second time all outputs exist
         main(command)
-    assert json.loads(names["metrics.json"].read_text()) == evaluate(annotations, predictions)[0]
-    assert json.loads(names["e.json"].read_text()) == diagnose(annotations, predictions)
+    assert json.loads(names["metrics.json"].read_text()) == score(annotations, predictions)[0]
+    assert json.loads(names["e.json"].read_text()) == federated.diagnose(annotations, predictions)
     for iou_type, found in bootstrap.load(names["b.npz"]).items():
-        expected = bootstrap.resample(match(annotations, predictions, iou_type), 20, 3)
+        expected = bootstrap.resample(federated.match(annotations, predictions, iou_type), 20, 3)
         assert np.array_equal(found.bootstrap["AP"], expected.bootstrap["AP"], equal_nan=True)
     manifest = json.loads((tmp_path / "manifests" / "metrics.json.json").read_text())
     assert set(manifest["inputs"]) == {str(annotations), str(predictions)}

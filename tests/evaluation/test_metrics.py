@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gumbel.evaluation.bootstrap import interval, load
-from gumbel.evaluation.lvis_ap import evaluate
+from gumbel.evaluation.lvis_ap import score
 from gumbel.evaluation.metrics import METRICS, SHOWN
 from gumbel.paths import REPOSITORY
 from tests.evaluation import federated
@@ -38,11 +38,11 @@ def test_the_page_on_adding_a_metric_adds_one_to_figures_replicates_and_matrix(t
     (tmp_path / "val.json").write_bytes(annotations.read_bytes())
     run(*command.split(), "--replicates", "20")
     metrics, resamples = json.loads((tmp_path / "metrics.json").read_text()), load(tmp_path / "bootstrap.npz")
-    _, categories = evaluate(annotations, predictions)
+    _, categories, _ = score(annotations, predictions)
     for iou_type, table in categories.groupby("iou_type"):
         expected = table[table["frequency"] == "r"]["AP50"].mean()
         assert metrics[iou_type]["AP50r"] == pytest.approx(expected)
-        assert interval(resamples[iou_type], "AP50r").estimate == pytest.approx(expected)
+        assert interval([resamples[iou_type]], "AP50r").estimate == pytest.approx(expected)
         assert np.ptp(resamples[iou_type].bootstrap["AP50r"]) > 0
     assert "AP50r" in run("-m", "gumbel", "compare", "--annotations", "val.json", *[str(predictions)] * 2)
     shown = json.loads(

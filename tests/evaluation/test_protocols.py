@@ -10,7 +10,7 @@ import pytest
 
 from gumbel.commands import main
 from gumbel.evaluation import masks, predictions, protocol
-from gumbel.evaluation.lvis_ap import evaluate, score
+from gumbel.evaluation.lvis_ap import score
 from gumbel.evaluation.official_backend import load_api
 from tests.evaluation import federated
 
@@ -72,7 +72,7 @@ def test_boundaries_are_those_of_an_erosion(size):
 def test_boundary_ap_is_the_official_evaluation_of_the_definition(tmp_path, seed):
     truth, detections = federated.generate(seed, images=12, crowded=400 * (seed == 5))
     annotations, found = federated.write(tmp_path, truth, detections)
-    record, _ = evaluate(annotations, found, ("boundary", "segm"))
+    record, *_ = score(annotations, found, ("boundary", "segm"))
     expected = official(annotations, federated.official_records(detections, "segm"), "boundary")
     assert record["boundary"] == {name: expected[name] for name in record["boundary"]}
     assert record["boundary"]["AP"] < record["segm"]["AP"]
@@ -86,7 +86,7 @@ def test_ap_fixed_is_the_official_evaluation_of_the_best_detections_of_each_cate
     monkeypatch.setitem(protocol.PROTOCOLS, "fixed", protocol.Protocol(None, 40))
     truth, detections = federated.generate(seed, images=4, crowded=500)
     annotations, found = federated.write(tmp_path, truth, detections)
-    record, _ = evaluate(annotations, found, (iou_type,), protocol="fixed")
+    record, *_ = score(annotations, found, (iou_type,), protocol="fixed")
     kept = []
     for category in {one["category_id"] for one in detections}:
         own = [one for one in detections if one["category_id"] == category]
@@ -114,8 +114,8 @@ def test_a_list_of_images_scores_as_a_file_of_these_images_does(tmp_path, form):
     (tmp_path / "list.json").write_text(json.dumps(chosen if form == "ids" else part))
     (tmp_path / "part").mkdir()
     alone = federated.write(tmp_path / "part", part, [one for one in detections if one["image_id"] in chosen])
-    record, table = evaluate(annotations, found, images=tmp_path / "list.json")
-    expected, expected_table = evaluate(*alone)
+    record, table, _ = score(annotations, found, images=tmp_path / "list.json")
+    expected, expected_table, _ = score(*alone)
     assert {name: record[name] for name in ("segm", "bbox")} == {name: expected[name] for name in ("segm", "bbox")}
     assert table.equals(expected_table)
     left_out = sum(one["image_id"] not in chosen for one in detections)
@@ -128,7 +128,7 @@ def test_a_list_of_images_that_are_not_there_is_refused(tmp_path, ids):
     annotations, found = federated.write(tmp_path, *federated.generate(0))
     (tmp_path / "list.json").write_text(json.dumps(ids))
     with pytest.raises(ValueError, match="expected ids of images of the annotations"):
-        evaluate(annotations, found, images=tmp_path / "list.json")
+        score(annotations, found, images=tmp_path / "list.json")
 
 
 def test_the_command_takes_every_protocol(tmp_path):
@@ -141,7 +141,7 @@ def test_the_command_takes_every_protocol(tmp_path):
     )
     record = json.loads((tmp_path / "m.json").read_text())
     options = {"images": tmp_path / "list.json", "protocol": "fixed"}
-    assert record == evaluate(annotations, found, ("boundary",), **options)[0]
+    assert record == score(annotations, found, ("boundary",), **options)[0]
     manifest = json.loads((tmp_path / "manifests" / "m.json.json").read_text())
     assert str(tmp_path / "list.json") in manifest["inputs"]
 
@@ -152,7 +152,7 @@ def test_images_without_detections_are_counted_and_many_are_warned_of(tmp_path, 
     ids = [image["id"] for image in truth["images"]]
     every = [detections[0] | {"image_id": image["id"], "mask": encoded(image)} for image in truth["images"]]
     kept = [one for one in every if one["image_id"] in ids[missing:]]
-    record, _ = evaluate(*federated.write(tmp_path, truth, kept))
+    record, *_ = score(*federated.write(tmp_path, truth, kept))
     assert record["protocol"]["detections"]["images_without"] == missing
     assert any(f"{missing} of 20 images have no detections" in str(one.message) for one in recwarn) == warned
 
@@ -173,16 +173,16 @@ def test_where_the_detections_of_an_image_stand_together_a_group_of_images_is_re
             own = [one for one in detections if one["image_id"] == image]
             columns = ([one[key] for one in own] for key in ("category_id", "score", "box", "mask"))
             writer.write(image, *columns)
-    whole = predictions.read_predictions(found)
+    whole = predictions.read_predictions(found).shapes
     monkeypatch.setattr(predictions.Predictions, "shapes", property(lambda self: pytest.fail("read whole")))
-    scanned = predictions.scan_predictions(found)
+    scanned = predictions.read_predictions(found)
     assert len(scanned.groups) - 1 > 3
     rows = np.argsort(scanned.image_id, kind="stable")
     seen = []
     for part, shapes in scanned.parts(rows):
         assert len(shapes.box) == len(part) <= 80
         seen.append(set(scanned.image_id[rows[part]].tolist()))
-        assert shapes.masks() == whole.read(0).take(rows[part]).masks()
+        assert shapes.masks() == whole.take(rows[part]).masks()
     assert sum(map(len, seen)) == len(set.union(*seen)) == len(set(scanned.image_id.tolist()))
     read = score(annotations, found, overlaps=True)
     assert {name: read.metrics[name] for name in ("segm", "bbox")} == {
@@ -197,4 +197,4 @@ def test_masks_with_damaged_counts_are_refused(tmp_path, counts):
     truth, detections = federated.generate(0)
     detections[5]["mask"]["counts"] = counts
     with pytest.raises(ValueError, match="found 1 with damaged counts"):
-        evaluate(*federated.write(tmp_path, truth, detections), ("segm",))
+        score(*federated.write(tmp_path, truth, detections), ("segm",))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from gumbel.evaluation.bootstrap import bootstrap_weights, jackknife_weights
-from gumbel.evaluation.lvis_ap import evaluate
-from gumbel.evaluation.matches import match
+from gumbel.evaluation.lvis_ap import score
 from gumbel.evaluation.weighted_ap import LEVELS, _reach, weighted_figures
 from tests.evaluation import federated
 
@@ -42,8 +41,8 @@ def resample(truth, detections, weights):
 def test_unit_weights_give_the_figures_themselves(tmp_path, seed, iou_type):
     truth, detections = federated.generate(seed, images=12, crowded=400 * (seed == 3))
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    expected = evaluate(annotations, predictions, (iou_type,))[0][iou_type]
-    figures = weighted_figures(match(annotations, predictions, iou_type), np.ones((1, 12)))
+    expected = score(annotations, predictions, (iou_type,))[0][iou_type]
+    figures = weighted_figures(federated.match(annotations, predictions, iou_type), np.ones((1, 12)))
     assert sorted(figures) == sorted(METRICS)
     for name, value in figures.items():
         assert value[0] == pytest.approx(undefined_as_nan(expected[name]), abs=1e-12, nan_ok=True), name
@@ -54,7 +53,7 @@ def test_weights_give_the_official_figures_of_resampled_images(tmp_path, seed):
     truth, detections = federated.generate(seed, images=12)
     detections = distinct_scores(detections)
     weights = np.concatenate([bootstrap_weights(12, 3, seed), jackknife_weights(12, seed)[:1]])
-    matches = match(*federated.write(tmp_path, truth, detections), "segm")
+    matches = federated.match(*federated.write(tmp_path, truth, detections), "segm")
     figures = weighted_figures(matches, weights)
     for number, row in enumerate(weights.tolist()):
         resampled, found = resample(truth, detections, row)

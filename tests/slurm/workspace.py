@@ -177,10 +177,10 @@ class Workspace:
         """LVIS AP of the cell, predicted and evaluated with its weights."""
         code = (
             "import json, sys; from pathlib import Path\n"
-            "from gumbel.detection.predict import predict; from gumbel.evaluation.lvis_ap import evaluate\n"
+            "from gumbel.detection.predict import predict; from gumbel.evaluation.lvis_ap import score\n"
             "config, checkpoint, annotations, output = map(Path, sys.argv[1:])\n"
             "predict(config, checkpoint, {('val', 'matched'): output})\n"
-            "print(json.dumps(evaluate(annotations, output)[0]))"
+            "print(json.dumps(score(annotations, output)[0]))"
         )
         output = self.folder / "check.parquet"
         arguments = [self.cell.config, self.cell.checkpoint, "data/mini/val.json", output]

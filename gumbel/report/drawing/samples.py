@@ -115,7 +115,7 @@ def _detected(path: Path, truth: Objects) -> dict[int, list[_Object]]:
         chosen = rows[slice(*np.searchsorted(found.image_id[rows], [image_id, image_id + 1]))][: len(objects)]
         best[image_id] = [
             _Object(int(found.category_id[row]), mask, float(found.score[row]))
-            for row, mask in zip(chosen, found.masks(chosen), strict=True)
+            for row, mask in zip(chosen, found.shapes.take(chosen).masks(), strict=True)
         ]
     return best
 

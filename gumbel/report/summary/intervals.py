@@ -24,7 +24,7 @@ def bounds(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
     if not path.exists():
         return {}
     return {
-        (iou_type, metric): bootstrap.interval(one, metric)[1:]
+        (iou_type, metric): bootstrap.interval([one], metric)[1:]
         for iou_type, one in bootstrap.load(path).items()
         for metric in one.point
     }
@@ -37,7 +37,7 @@ def mean_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
             seeds = list(_load(experiment, architecture, side, root).values())
             for iou_type, metric in METRICS if seeds else ():
                 try:
-                    found = bootstrap.interval_over_seeds([seed[iou_type] for seed in seeds], metric)
+                    found = bootstrap.interval([seed[iou_type] for seed in seeds], metric)
                 except ValueError as error:
                     warnings.warn(f"no interval for {'/'.join(side)} of {architecture}: {error}", stacklevel=2)
                     break
@@ -57,7 +57,7 @@ def paired_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
             for iou_type, metric in METRICS if seeds else ():
                 first, second = ([sides[side][seed][iou_type] for seed in seeds] for side in (against, of))
                 try:
-                    found = bootstrap.difference_over_seeds(first, second, metric)
+                    found = bootstrap.paired_difference(first, second, metric)
                 except ValueError as error:
                     pair = f"{'/'.join(of)} against {'/'.join(against)}"
                     warnings.warn(f"no interval for {pair} of {architecture}: {error}", stacklevel=2)
