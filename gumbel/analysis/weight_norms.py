@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import scipy.stats
 import torch
 
 from gumbel.detection.checkpoints import load_weights
+from gumbel.evaluation.bootstrap import Resamples
 
 _CATEGORY = ["id", "name", "frequency", "image_count"]
 #: Mask R-CNN has one box head; Cascade and HTC number theirs by stage.
@@ -82,32 +83,66 @@ def norm_statistics(table: pd.DataFrame) -> dict[int, dict[str, float]]:
     dominating class; spearman: rank correlation of norm and training images; ratio_frequent_rare: mean norm
     of frequent over that of rare classes. NaN where undefined.
     """
-    return {int(stage): _statistics(table[table["stage"] == stage]) for stage in table["stage"].unique()}
-
-
-def _statistics(rows: pd.DataFrame) -> dict[str, float]:
-    norm = rows["norm"].to_numpy()
-    mean = rows.groupby("frequency")["norm"].mean()
     return {
-        "coefficient_of_variation": float(norm.std() / norm.mean()) if norm.any() else float("nan"),
-        "gini": gini(norm),
-        "spearman": rank_correlation(norm, rows["image_count"].to_numpy()),
-        "ratio_frequent_rare": float(mean.get("f", np.nan) / mean.get("r", np.nan)),
+        stage: {name: float(value) for name, value in _statistics(*columns).items()}
+        for stage, columns in _stages(table)
     }
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation of ``x`` (n,) and ``y`` (n,); NaN if either is constant."""
-    varied = np.ptp(x) > 0 and np.ptp(y) > 0
-    return float(scipy.stats.spearmanr(x, y).statistic) if varied else float("nan")
+def resampled_statistics(table: pd.DataFrame, replicates: int = 1000, seed: int = 0) -> dict[int, Resamples]:
+    """The statistics of each stage with its categories redrawn, what intervals over categories are made of.
 
-
-def gini(values: np.ndarray) -> float:
-    """Gini coefficient of non-negative ``values`` (n,): mean absolute difference over twice the mean.
-
-    >>> gini(np.array([1.0, 1.0])), gini(np.array([0.0, 1.0]))
-    (0.0, 0.5)
+    Draws depend on the number of categories and ``seed`` alone: cells share them. The jackknife leaves out one
+    category at a time.
     """
-    ranked = np.sort(np.asarray(values, dtype=np.float64))
-    n, total = len(ranked), ranked.sum()
-    return float((2 * np.arange(1, n + 1) - n - 1) @ ranked / (n * total)) if total else float("nan")
+    found = {}
+    for stage, columns in _stages(table):
+        number = len(table) // table["stage"].nunique()
+        drawn = np.random.default_rng(seed).integers(number, size=(replicates, number))
+        others = np.nonzero(~np.eye(number, dtype=bool))[1].reshape(number, number - 1)
+        point, bootstrap, jackknife = (
+            _statistics(*(column[rows] for column in columns)) for rows in (np.arange(number)[None], drawn, others)
+        )
+        found[stage] = Resamples(point, bootstrap, jackknife, {}, table["category_id"].to_numpy()[:number], seed)
+    return found
+
+
+def _stages(table: pd.DataFrame) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
+    """Norm, training images and frequency (K,) of each stage's categories."""
+    for stage in table["stage"].unique():
+        rows = table[table["stage"] == stage]
+        yield int(stage), tuple(rows[name].to_numpy() for name in ("norm", "image_count", "frequency"))
+
+
+def _statistics(norm: np.ndarray, images: np.ndarray, frequency: np.ndarray) -> dict[str, np.ndarray]:
+    """The statistics over the last axis of arrays (..., K)."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # undefined ones are NaN
+        frequent, rare = (_mean(norm, frequency == group) for group in "fr")
+        return {
+            "coefficient_of_variation": norm.std(axis=-1) / norm.mean(axis=-1),
+            "gini": gini(norm),
+            "spearman": rank_correlation(norm, images),
+            "ratio_frequent_rare": frequent / rare,
+        }
+
+
+def _mean(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return np.where(chosen, values, 0).sum(axis=-1) / chosen.sum(axis=-1)
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of ``x`` and ``y`` (..., n) over the last axis; NaN where either is constant."""
+    first, second = (scipy.stats.rankdata(values, axis=-1) - (values.shape[-1] + 1) / 2 for values in (x, y))
+    with np.errstate(invalid="ignore"):
+        return (first * second).sum(axis=-1) / np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
+
+
+def gini(values: np.ndarray) -> np.ndarray:
+    """Gini coefficient of non-negative ``values`` (..., n): mean absolute difference over twice the mean.
+
+    >>> gini(np.array([[1.0, 1.0], [0.0, 1.0]])).tolist()
+    [0.0, 0.5]
+    """
+    ranked = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
+    n = ranked.shape[-1]
+    return ranked @ (2 * np.arange(1, n + 1) - n - 1.0) / (n * ranked.sum(axis=-1))

@@ -5,7 +5,7 @@ from pathlib import Path
 from gumbel.commands import Argument, command, file_to_read, file_to_write
 
 ANNOTATIONS = file_to_read("--annotations", required=True, help="ground truth, LVIS v1 JSON")
-REPLICATES = Argument("--replicates", type=int, default=1000, help="bootstrap draws of the images")
+REPLICATES = Argument("--replicates", type=int, default=10_000, help="bootstrap draws of the images")
 IOU_TYPES = ["segm", "bbox", "boundary"]
 
 

@@ -22,7 +22,7 @@ class Differences(NamedTuple):
 
 
 def compare(
-    annotations: Path, first: Path, second: Path, iou_type: str = "segm", replicates: int = 1000, seed: int = 0
+    annotations: Path, first: Path, second: Path, iou_type: str = "segm", replicates: int = 10_000, seed: int = 0
 ) -> Differences:
     """Compare two files of detections under the same draws of images.
 

@@ -62,11 +62,15 @@ class Categories:
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure; ``shown`` maps a kind of overlap to the figure's heading in the matrix, where it stands there."""
+    """A figure; ``shown`` maps a kind of overlap to the figure's heading in the matrix, where it stands there.
+
+    ``of_group``: it is about some categories as a sample of their kind, so that its interval holds other ones too.
+    """
 
     name: str
     make: Callable[[Categories], Value]
     shown: Mapping[str, str] = field(default_factory=dict)
+    of_group: bool = False
 
 
 #: In the order in which they are written.
@@ -77,9 +81,9 @@ METRICS = (
     Metric("APs", lambda of: of.ap(size="s")),
     Metric("APm", lambda of: of.ap(size="m")),
     Metric("APl", lambda of: of.ap(size="l")),
-    Metric("APr", lambda of: of.ap(frequency="r"), {"segm": "APr"}),
-    Metric("APc", lambda of: of.ap(frequency="c"), {"segm": "APc"}),
-    Metric("APf", lambda of: of.ap(frequency="f"), {"segm": "APf"}),
+    Metric("APr", lambda of: of.ap(frequency="r"), {"segm": "APr"}, of_group=True),
+    Metric("APc", lambda of: of.ap(frequency="c"), {"segm": "APc"}, of_group=True),
+    Metric("APf", lambda of: of.ap(frequency="f"), {"segm": "APf"}, of_group=True),
     Metric(f"AR@{MAX_DETECTIONS}", lambda of: of.ar()),
 )
 
@@ -90,6 +94,9 @@ SHOWN = {
     for metric in METRICS
     if iou_type in metric.shown
 }
+
+#: Figures whose intervals are over categories too.
+OF_GROUPS = tuple(metric.name for metric in METRICS if metric.of_group)
 
 
 def figures(categories: Categories) -> dict[str, Value]:

@@ -1,12 +1,13 @@
 """AP under image weights: every official figure on many resampled data sets at once, from matches found once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.matches import Matches, Ranking, in_parallel
-from gumbel.evaluation.metrics import Categories, figures
+from gumbel.evaluation.metrics import METRICS, Categories, figures
 from gumbel.evaluation.protocol import IOU_THRESHOLDS
 
 LEVELS = 101  #: of recall; level k is k * _STEP to the last bit
@@ -26,11 +27,19 @@ def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
     process may use; each is small enough for what is computed of a category to stay in the core's cache.
     """
     parts = np.array_split(weights, -(-len(weights) // _ROWS))
-    found = list(in_parallel(lambda part: _figures(matches, part), parts))
+    found = list(in_parallel(lambda part: figures(of_categories(matches, part, _mean)), parts))
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
-def _figures(matches: Matches, weights: np.ndarray) -> Figures:
+def category_figures(matches: Matches) -> Figures:
+    """What each figure of a group of categories is the mean of: its categories' values (K,), NaN where undefined."""
+    once = np.ones((1, len(matches.images)))
+    found = of_categories(matches, once, lambda values, thresholds, k: values[thresholds][:, k, 0].mean(axis=0))
+    return {metric.name: metric.make(found) for metric in METRICS if metric.of_group}
+
+
+def of_categories(matches: Matches, weights: np.ndarray, mean: Callable[..., np.ndarray]) -> Categories:
+    """Precision and recall (T, K, B) of every category under each row of ``weights`` (B, I)."""
     columns = np.ascontiguousarray(weights.T, dtype=np.uint16)
     ends = np.arange(len(matches.frequencies) + 1)
     found = []
@@ -38,7 +47,7 @@ def _figures(matches: Matches, weights: np.ndarray) -> Figures:
         bounds = [np.searchsorted(column, ends) for column in (ranking.category, ranking.object_category)]
         found.append(_average(bounds[0], bounds[1], ranking, columns, len(IOU_THRESHOLDS)))
     precision, recall = zip(*found, strict=True)
-    return figures(Categories(precision, recall, matches.frequencies, _mean))
+    return Categories(precision, recall, matches.frequencies, mean)
 
 
 def _mean(values: np.ndarray, thresholds: slice, categories: Any) -> np.ndarray:

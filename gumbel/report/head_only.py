@@ -49,7 +49,7 @@ def agreement(table: pd.DataFrame, metric: str) -> dict[str, float]:
         for first, second in combinations(cells[["full", "head"]].to_numpy(dtype=float), 2)
     ]
     full, head = np.array([pair for pair in pairs if pair.all()]).reshape(-1, 2).T
-    correlation = rank_correlation(full, head) if len(full) > 1 else float("nan")
+    correlation = float(rank_correlation(full, head)) if len(full) > 1 else float("nan")
     return {"pairs": len(full), "alike": int((full * head > 0).sum()), "correlation": correlation}
 
 

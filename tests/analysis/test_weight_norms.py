@@ -7,7 +7,8 @@ import pytest
 import scipy.stats
 import torch
 
-from gumbel.analysis.weight_norms import gini, norm_statistics, weight_norms
+from gumbel.analysis.weight_norms import gini, norm_statistics, rank_correlation, resampled_statistics, weight_norms
+from gumbel.evaluation.bootstrap import paired_difference
 
 IMAGES = [3, 40, 500, 7, 60, 900]
 RUN = []
@@ -134,6 +135,33 @@ def test_equal_norms_are_balanced(tmp_path, annotations):
     assert statistics["coefficient_of_variation"] == pytest.approx(0, abs=1e-12)
     assert statistics["gini"] == pytest.approx(0, abs=1e-12)
     assert statistics["ratio_frequent_rare"] == pytest.approx(1)
+
+
+def test_statistics_of_redrawn_categories_equal_those_of_tables_with_these_categories(tmp_path, annotations):
+    table = weight_norms(save(tmp_path / "c.pth", layer("roi_head.bbox_head", 0)), annotations)
+    resamples = resampled_statistics(table, replicates=50, seed=3)[0]
+    drawn = np.random.default_rng(3).integers(6, size=(50, 6))
+    for name, value in norm_statistics(table)[0].items():
+        assert resamples.point[name].tolist() == pytest.approx([value])
+        for replicate, rows in zip(resamples.bootstrap[name], drawn, strict=True):
+            assert replicate == pytest.approx(norm_statistics(table.iloc[rows])[0][name], nan_ok=True)
+        for k, replicate in enumerate(resamples.jackknife[name]):
+            assert replicate == pytest.approx(norm_statistics(table.drop(index=k))[0][name])
+
+
+def test_activations_share_the_draws_of_categories(tmp_path, annotations):
+    tables = [weight_norms(save(tmp_path / "c.pth", layer("roi_head.bbox_head", k)), annotations) for k in (0, 1)]
+    first, second = (resampled_statistics(table)[0] for table in tables)
+    assert paired_difference([first], [first], "gini") == (0, 0, 0)
+    assert paired_difference([first], [second], "gini").low < paired_difference([first], [second], "gini").high
+
+
+def test_ranks_are_those_of_scipy_and_undefined_where_nothing_varies():
+    x = np.random.default_rng(0).integers(4, size=(5, 20))
+    y = np.random.default_rng(1).integers(9, size=(5, 20))
+    expected = [scipy.stats.spearmanr(*pair).statistic for pair in zip(x, y, strict=True)]
+    assert rank_correlation(x, y) == pytest.approx(np.array(expected))
+    assert np.isnan(rank_correlation(np.ones(4), np.arange(4)))
 
 
 def test_gini_ignores_scale_and_order():

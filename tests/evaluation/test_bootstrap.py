@@ -10,6 +10,7 @@ from gumbel.evaluation.bootstrap import (
     jackknife_error,
     jackknife_weights,
     load,
+    monte_carlo_error,
     paired_difference,
     resample,
     save,
@@ -142,6 +143,46 @@ def test_trainings_add_their_spread_to_that_of_the_images(models):
     )
 
 
+def test_a_figure_of_a_group_is_the_mean_of_its_categories(models):
+    first, _, _ = models
+    assert set(first.categories) == {"APr", "APc", "APf"}
+    for name, values in first.categories.items():
+        assert np.nanmean(values) == pytest.approx(first.point[name][0], abs=1e-12)
+
+
+def test_without_luck_of_the_images_categories_have_students_intervals_paired_in_a_difference(models):
+    still = models[0]._replace(**{part: {"APr": np.full(9, 0.3)} for part in ("point", "bootstrap", "jackknife")})
+    of_each = np.array([0.0, 0.1, 0.0, 0.7, np.nan]), np.array([0.1, 0.1, 0.05, 0.9, 0.4])
+    first, second = (still._replace(categories={"APr": values}) for values in of_each)
+    one = scipy.stats.ttest_1samp(of_each[0][:4], 0).confidence_interval(0.9)
+    reach = (one.high - one.low) / 2
+    found = interval([first], "APr", level=0.9, within=(-1, 1))
+    assert found == pytest.approx((0.3, 0.3 - reach, 0.3 + reach))
+    two = scipy.stats.ttest_rel(of_each[1][:4], of_each[0][:4]).confidence_interval(0.9)
+    reach = (two.high - two.low) / 2
+    assert paired_difference([first], [second], "APr", level=0.9) == pytest.approx((0, -reach, reach))
+
+
+def test_one_category_tells_nothing_about_others(models):
+    alone = models[0]._replace(categories={"APr": np.array([0.3, np.nan])})
+    assert np.isnan(paired_difference([alone], [alone], "APr")[1:]).all()
+
+
+def test_the_monte_carlo_error_is_what_other_draws_move_a_bound(models):
+    rng = np.random.default_rng(0)
+    still = models[0]._replace(bootstrap={"AP": np.zeros(4000)})
+    drawn = [still._replace(bootstrap={"AP": rng.normal(size=4000)}) for _ in range(200)]
+    bounds = [paired_difference([still], [one], "AP").high for one in drawn]
+    errors = [monte_carlo_error([still], [one], "AP") for one in drawn]
+    assert np.mean(errors) == pytest.approx(np.std(bounds), rel=0.25)
+
+
+def test_a_file_without_values_of_categories_is_refused(tmp_path, models):
+    save(tmp_path / "b.npz", {"segm": models[0]._replace(categories={})})
+    with pytest.raises(ValueError, match="evaluate the predictions anew"):
+        load(tmp_path / "b.npz")
+
+
 def test_saved_resamples_come_back(tmp_path, models):
     first, second, _ = models
     save(tmp_path / "b.npz", {"segm": first, "bbox": second})
@@ -149,6 +190,7 @@ def test_saved_resamples_come_back(tmp_path, models):
     for resamples, iou_type in ((first, "segm"), (second, "bbox")):
         assert loaded[iou_type].seed == resamples.seed
         assert np.array_equal(loaded[iou_type].images, resamples.images)
-        for part in ("point", "bootstrap", "jackknife"):
+        for part in ("point", "bootstrap", "jackknife", "categories"):
+            assert getattr(resamples, part)
             for name, values in getattr(resamples, part).items():
                 assert np.array_equal(getattr(loaded[iou_type], part)[name], values, equal_nan=True)
