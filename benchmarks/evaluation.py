@@ -42,7 +42,7 @@ HEIGHT, WIDTH, VERTICES = 480, 640, 50
 BLOCK = 5000  # annotations that are drawn and written at a time
 JOBS = {
     "masks": "AP of masks",
-    "all": "AP, 1000 replicates and types of error, masks and boxes",
+    "all": "AP, 10,000 replicates and types of error, masks and boxes",
     "official": "AP of masks, official API in chunks",
     "whole": "AP of masks, official API whole",
     "objects": "object distribution",
