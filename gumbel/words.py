@@ -7,7 +7,11 @@ FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-VERDICTS = ("reproduced", "contradicted", "inconclusive", "not_run")
+#: What may become of a decision, in the order in which it is counted (gumbel.report.verdicts.claims).
+VERDICTS = (
+    "reproduced", "same_direction", "positive", "equivalent", "no_clear_difference", "undecided", "negative",
+    "opposite", "contradicted", "not_measurable", "few_trainings", "not_run",
+)  # fmt: skip
 
 #: How often nominal 95 % intervals held the truth of AP: by benchmarks/coverage.py, tabulated in docs/evaluation.md.
 SIMULATED = {

@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from gumbel.analysis import errors, object_distribution
 from gumbel.datasets.annotations import URL_PREFIX
 from gumbel.evaluation import bootstrap
+from gumbel.evaluation.metrics import OF_GROUPS
 from gumbel.evaluation.predictions import PredictionWriter
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
@@ -196,6 +197,7 @@ def _resamples(metrics: dict, draw: np.random.Generator) -> dict[str, bootstrap.
             point={name: np.array([value]) for name, value in known.items()},
             bootstrap={n: v + 0.006 * shared + 0.003 * draw.standard_normal(100) for n, v in known.items()},
             jackknife={name: value + 0.0008 * draw.standard_normal(50) for name, value in known.items()},
+            categories={name: known[name] * np.linspace(0, 2, 7) for name in OF_GROUPS},
             images=np.arange(1, 9),
             seed=0,
         )

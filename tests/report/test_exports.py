@@ -107,6 +107,11 @@ def test_latex_compiles(folder: Path, tmp_path: Path) -> None:
     assert "too large for page" not in run.stdout
 
 
+@pytest.mark.parametrize("file", ["claims.csv", "results.json", "tables.tex", "report.md"])
+def test_every_export_of_the_claims_says_what_they_need(folder: Path, file: str) -> None:
+    assert "data and recipe, which this run does not have" in (folder / file).read_text()
+
+
 @pytest.mark.parametrize("text", ["50% of a_b & c#d", "{\\input x}$", "~^"])
 def test_latex_specials_are_escaped(text: str) -> None:
     plain = re.sub(r"\\(textbackslash|textasciitilde|textasciicircum)\{\}|\\[&%$#_{}]", "", exports.latex(text))

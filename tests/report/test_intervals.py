@@ -5,8 +5,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from gumbel.analysis.weight_norms import resampled_statistics
 from gumbel.evaluation import bootstrap
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import REPOSITORY
@@ -25,6 +27,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"], seeds=[0, 1])
     fixtures.build(root, experiment, categories=9)
     return root, experiment
+
+
+def made(source: str, experiment: Experiment, root: Path) -> list[dict]:
+    return [row for row in intervals.rows(experiment, root) if row["source"] == source]
 
 
 def resamples(root: Path, activation: str, seed: int) -> dict[str, bootstrap.Resamples]:
@@ -50,7 +56,7 @@ def of_mean(rows: list[dict], activation: str, iou_type: str, metric: str) -> tu
 def test_the_mean_of_one_training_has_its_interval(tmp_path: Path) -> None:
     experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"])
     fixtures.build(tmp_path, experiment, categories=9)
-    rows = list(intervals.mean_rows(experiment, tmp_path))
+    rows = made("mean", experiment, tmp_path)
     expected = bootstrap.interval([resamples(tmp_path, "gumbel", 0)["segm"]], "APr")
     assert of_mean(rows, "gumbel", "segm", "APr") == pytest.approx(expected)
     assert len(rows) == 4 * 6
@@ -58,13 +64,13 @@ def test_the_mean_of_one_training_has_its_interval(tmp_path: Path) -> None:
 
 def test_the_mean_over_seeds_is_within_its_interval(built: Built) -> None:
     root, experiment = built
-    value, low, high = of_mean(list(intervals.mean_rows(experiment, root)), "gumbel", "segm", "AP")
+    value, low, high = of_mean(made("mean", experiment, root), "gumbel", "segm", "AP")
     assert value == pytest.approx(np.mean([resamples(root, "gumbel", s)["segm"].point["AP"][0] for s in (0, 1)]))
     assert low < value < high
 
 
 def test_every_pair_of_sides_is_compared_both_ways_with_opposite_signs(built: Built) -> None:
-    rows = list(intervals.paired_rows(built[1], built[0]))
+    rows = made("paired", built[1], built[0])
     sides = {(row["activation"], row["scoring"]) for row in rows}
     assert sides == {("softmax", "matched"), ("sigmoid", "matched"), ("sigmoid", "released"), ("gumbel", "matched")}
     values = {
@@ -77,7 +83,7 @@ def test_every_pair_of_sides_is_compared_both_ways_with_opposite_signs(built: Bu
 def test_one_seed_has_the_paired_difference_of_the_bootstrap(tmp_path: Path) -> None:
     experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"])
     fixtures.build(tmp_path, experiment, categories=9)
-    rows = intervals.paired_rows(experiment, tmp_path)
+    rows = made("paired", experiment, tmp_path)
     row = next(r for r in rows if (r["activation"], r["text"], r["metric"]) == ("gumbel", "softmax/matched", "APr"))
     first, second = (resamples(tmp_path, name, 0)["segm"] for name in ("softmax", "gumbel"))
     expected = bootstrap.paired_difference([first], [second], "APr")
@@ -87,9 +93,7 @@ def test_one_seed_has_the_paired_difference_of_the_bootstrap(tmp_path: Path) -> 
 def test_the_difference_is_that_of_the_means_over_seeds_and_lies_within(built: Built) -> None:
     root, experiment = built
     row = next(
-        r
-        for r in intervals.paired_rows(experiment, root)
-        if (r["activation"], r["text"]) == ("gumbel", "softmax/matched")
+        r for r in made("paired", experiment, root) if (r["activation"], r["text"]) == ("gumbel", "softmax/matched")
     )
     means = [
         np.mean([resamples(root, name, seed)["segm"].point["AP"] for seed in (0, 1)]) for name in ("gumbel", "softmax")
@@ -98,14 +102,60 @@ def test_the_difference_is_that_of_the_means_over_seeds_and_lies_within(built: B
     assert row["low"] < row["value"] < row["high"]
 
 
+def test_bounds_have_the_monte_carlo_error_of_their_replicates(built: Built) -> None:
+    root, experiment = built
+    row = next(
+        r for r in made("paired", experiment, root) if (r["activation"], r["text"]) == ("gumbel", "softmax/matched")
+    )
+    sides = [[resamples(root, name, seed)["segm"] for seed in (0, 1)] for name in ("softmax", "gumbel")]
+    assert row["error"] == bootstrap.monte_carlo_error(*sides, "AP") > 0
+
+
+def test_it_is_counted_on_how_many_categories_a_figure_of_a_group_rests(built: Built) -> None:
+    rows = made("above_zero", built[1], built[0])
+    assert {row["metric"] for row in rows} == {"APr", "APc", "APf"}
+    assert {(int(row["value"]), row["text"]) for row in rows if row["metric"] == "APc"} == {(6, "7")}
+
+
+def test_statistics_of_the_norms_have_intervals_over_categories_and_trainings(built: Built) -> None:
+    root, experiment = built
+    paths = [root / f"results/fake/mask_rcnn_r50/gumbel/seed{seed}/weight_norms.parquet" for seed in (0, 1)]
+    trainings = [resampled_statistics(pd.read_parquet(path))[0] for path in paths]
+    expected = bootstrap.interval(trainings, "gini", within=(-np.inf, np.inf))
+    row = next(r for r in made("norm_mean", experiment, root) if (r["activation"], r["metric"]) == ("gumbel", "gini"))
+    assert (row["value"], row["low"], row["high"]) == pytest.approx(tuple(expected))
+    pair = next(
+        r
+        for r in made("norm_paired", experiment, root)
+        if (r["activation"], r["text"], r["metric"]) == ("softmax", "gumbel/matched", "spearman")
+    )
+    assert pair["low"] < pair["value"] < pair["high"]
+
+
+def test_statistics_of_several_stages_are_compared_by_their_means(tmp_path: Path) -> None:
+    experiment = fixtures.make_experiment(architectures=["cascade_r101"], activations=["softmax", "gumbel"])
+    experiment = experiment.model_copy(update={"released_scoring": []})
+    fixtures.build(tmp_path, experiment, categories=9)
+    rows = list(intervals.rows(experiment, tmp_path))
+    means = {
+        (row["activation"], row["text"]): row["value"]
+        for row in rows
+        if row["source"] == "norm_mean" and row["metric"] == "gini"
+    }
+    assert {stage for _, stage in means} == {"0", "1", "2"}
+    (pair,) = (
+        r for r in rows if r["source"] == "norm_paired" and r["metric"] == "gini" and r["activation"] == "gumbel"
+    )
+    expected = np.mean([means["gumbel", stage] - means["softmax", stage] for stage in "012"])
+    assert pair["value"] == pytest.approx(expected)
+
+
 def test_claims_are_decided_on_the_interval(built: Built) -> None:
     root, experiment = built
     claims = [claim for claim in load_claims() if claim.id == "gumbel-above-softmax-ap"]
     verdict = next(v for v in decide(collect(experiment, root), claims, experiment) if v.interval)
     row = next(
-        r
-        for r in intervals.paired_rows(experiment, root)
-        if (r["activation"], r["text"]) == ("gumbel", "softmax/matched")
+        r for r in made("paired", experiment, root) if (r["activation"], r["text"]) == ("gumbel", "softmax/matched")
     )
     assert verdict.interval == pytest.approx((100 * row["low"], 100 * row["high"]))
 
@@ -118,7 +168,7 @@ def test_results_on_other_images_are_not_paired_and_said_so(tmp_path: Path) -> N
     other = {kind: one._replace(images=one.images + 1) for kind, one in bootstrap.load(path).items()}
     bootstrap.save(path, other)
     with pytest.warns(UserWarning, match="no interval for softmax/matched against gumbel/matched"):
-        rows = list(intervals.paired_rows(experiment, tmp_path))
+        rows = made("paired", experiment, tmp_path)
     assert {row["activation"] for row in rows} == {"softmax", "sigmoid"}
 
 

@@ -28,6 +28,7 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "×": r"$\times$", "’": "'", "≈": r"$\approx$", "⁻": "$^{-}$",
 } | {superscript: f"$^{digit}$" for digit, superscript in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}  # fmt: skip
 _DIGITS = ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]
+_HEADINGS = ["Claim", "Model", "Evidence", "Verdict"]
 _TABLE = r"""\begin{table}
 \centering\footnotesize\setlength{\tabcolsep}{3pt}
 \caption{%s}\label{tab:%s}
@@ -47,7 +48,7 @@ def texts(results: Results, content: Content) -> dict[str, str]:
     experiment, claims, rows = results.experiment, content.claims, content.matrix.rows
     frames = {
         "matrix.csv": matrix_frame(rows),
-        "claims.csv": claims_frame(claims.verdicts),
+        "claims.csv": claims_frame(claims.verdicts, experiment),
         "categories.csv": export_frame(content.categories.frame).round(4),
         "summary.csv": results.summary,
     }
@@ -110,17 +111,17 @@ def latex_tables(experiment: Experiment, claims: Claims, rows: Iterable[MatrixRo
     verdicts = _claims(claims)
     for row, above in zip(verdicts[:0:-1], verdicts[-2::-1], strict=True):  # a statement once, above its decisions
         row[0] = "" if row[0] == above[0] else row[0]
-    decided = _booktabs(["Claim", "Model", "Evidence", "Verdict"], verdicts, "p{4cm}lp{3.9cm}l", "Claims.", "claims")
+    decided = _booktabs(_HEADINGS, verdicts, "p{4cm}lp{3.9cm}l", f"Claims. {claims.caveat}", "claims")
     return f"% requires \\usepackage{{booktabs}}\n{results}\n{decided}"
 
 
 def _claims(claims: Claims) -> list[list[str]]:
-    """Statement, model, evidence with its interval, and verdict of every decision."""
+    """Statement, model, evidence with its interval and caveat, and verdict of every decision."""
     return [
         [
             v.claim.statement,
             architecture_name(v.architecture or ""),
-            _bracketed(v.evidence, v.bounds),
+            "; ".join(filter(None, (_bracketed(v.evidence, v.bounds), v.caveat))),
             v.outcome.replace("_", " "),
         ]
         for v in claims.verdicts
@@ -174,7 +175,9 @@ def markdown(experiment: Experiment, claims: Claims, results: Matrix) -> str:
 
 ## Claims; in brackets 95 % intervals of differences
 
-{_pipes(["Claim", "Model", "Evidence", "Verdict"], _claims(claims))}
+{_cell(claims.caveat)}
+
+{_pipes(_HEADINGS, _claims(claims))}
 
 ## Matrix, AP × 100 on {experiment.splits[0]}; in brackets 95 % intervals
 

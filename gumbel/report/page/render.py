@@ -16,6 +16,7 @@ from gumbel.report.exports import write as exports
 from gumbel.report.page import content
 from gumbel.report.page.results import Results
 from gumbel.report.page.sections import rerun
+from gumbel.report.verdicts.claims import headline
 
 
 def render(experiment: Experiment, output: Path) -> None:
@@ -41,6 +42,7 @@ def render(experiment: Experiment, output: Path) -> None:
         "sources": results.sources,
         "sections": [*sections, rerun.Rerun(results, texts, drawings)],
         "counts": sections.matrix.counts,
+        "headline": headline(results.verdicts),
         "states": Counter(run.state for run in results.runs),
         "seconds": sections.provenance.seconds,
         "notice": matrix.data(experiment).notice,

@@ -22,8 +22,8 @@ from gumbel.words import architecture_name, percent
 RESULTS = CONFIGS / "paper" / "results.csv"
 
 #: ``value`` is unrounded: AP and AR in [0, 1], times in seconds. ``low`` and ``high`` bound it where a
-#: bound is known. ``source`` is what the row was read from: cell (its state), evaluation, over_training, mean, paired,
-#: errors, weight_norms, object_distribution, manifest or paper.
+#: bound is known, ``error`` is what the number of replicates leaves open of them. ``source`` is what the row was read
+#: from: docs/report.md tells them all.
 COLUMNS = {
     "architecture": "string",
     "activation": "string",
@@ -37,6 +37,7 @@ COLUMNS = {
     "value": "float64",
     "low": "float64",
     "high": "float64",
+    "error": "float64",
     "text": "string",
 }
 
@@ -55,9 +56,7 @@ def collect(experiment: Experiment, root: Path = Path(".")) -> pd.DataFrame:
     or failed and whose text says why. What a cell has not written is left out.
     """
     rows = [row for cell in matrix.cells(experiment) for row in _cell_rows(cell, experiment, root)]
-    split = {"split": experiment.splits[0]}
-    rows += [row | split for row in intervals.mean_rows(experiment, root)]
-    rows += [row | split for row in intervals.paired_rows(experiment, root)]
+    rows += intervals.rows(experiment, root)
     rows += _distribution_rows(root / ExperimentPaths(experiment.name).object_distribution)
     rows += _paper_rows(RESULTS, experiment.recipe)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)

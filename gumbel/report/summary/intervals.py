@@ -1,25 +1,37 @@
-"""Intervals of the summary: of single figures, and of differences between activations on the same images."""
+"""Intervals of the summary: of single figures, and of differences between activations on the same draws."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import numpy as np
+import pandas as pd
+
+from gumbel.analysis.weight_norms import resampled_statistics
 from gumbel.evaluation import bootstrap
 from gumbel.evaluation.bootstrap import Resamples
-from gumbel.evaluation.metrics import SHOWN as METRICS
+from gumbel.evaluation.metrics import SHOWN
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CellPaths
+from gumbel.words import STATISTICS
 
 #: An activation under a scoring.
 Scored = tuple[str, str]
+#: A kind of overlap, or a stage of the classifier, and a figure of it.
+Figure = tuple[str, str]
+#: Resamples by seed and kind of overlap or stage.
+Trainings = dict[int, dict[str, Resamples]]
+
+#: What stands for a statistic's mean over the stages.
+STAGES = "mean"
 
 
-def bounds(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
+def bounds(path: Path) -> dict[Figure, tuple[float, float]]:
     """95 % interval of every figure of a cell, by kind of overlap and metric; empty where nothing was resampled."""
     if not path.exists():
         return {}
@@ -30,59 +42,109 @@ def bounds(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
     }
 
 
-def mean_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
-    """Means over the seeds of every activation and scoring, as rows of the summary, with their 95 % intervals."""
+def rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
+    """Every row of the summary that is made of resamples: figures of the first split, and of the weight norms."""
     for architecture in experiment.architectures:
-        for side in _sides(experiment):
-            seeds = list(_load(experiment, architecture, side, root).values())
-            for iou_type, metric in METRICS if seeds else ():
-                try:
-                    found = bootstrap.interval([seed[iou_type] for seed in seeds], metric)
-                except ValueError as error:
-                    warnings.warn(f"no interval for {'/'.join(side)} of {architecture}: {error}", stacklevel=2)
-                    break
-                yield _row("mean", architecture, side, iou_type, metric, found)
+        sides = {side: _evaluations(experiment, architecture, side, root) for side in _sides(experiment)}
+        split = {"split": experiment.splits[0]}
+        for row in [*mean_rows(sides, SHOWN), *paired_rows(sides, SHOWN), *above_zero_rows(sides)]:
+            kind, figure = row.pop("figure")
+            yield row | split | {"architecture": architecture, "iou_type": kind, "metric": figure}
+        norms = {(name, "matched"): _norms(experiment, architecture, name, root) for name in experiment.activations}
+        stages = sorted({stage for side in norms.values() for one in side.values() for stage in one} - {STAGES})
+        means = mean_rows(norms, [(stage, name) for stage in stages for name in STATISTICS], within=(-np.inf, np.inf))
+        for row in [*means, *paired_rows(norms, [(STAGES, name) for name in STATISTICS])]:
+            stage, statistic = row.pop("figure")
+            more = {"text": stage} if row["source"] == "mean" else {}
+            row |= {"source": f"norm_{row['source']}", "architecture": architecture, "metric": statistic}
+            yield row | {"scoring": None} | more
 
 
-def paired_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
-    """Differences between the activations of an architecture, as rows of the summary, with their 95 % intervals.
+def mean_rows(
+    sides: dict[Scored, Trainings], figures: Iterable[Figure], within: tuple[float, float] = (0, 1)
+) -> Iterator[dict[str, Any]]:
+    """Means over the seeds of every side, with their 95 % intervals; the figures lie ``within``."""
+    for side, trainings in sides.items():
+        for kind, figure in figures if trainings else ():
+            try:
+                found = bootstrap.interval(_of(trainings, kind), figure, within=within)
+            except ValueError as error:
+                warnings.warn(f"no interval for {'/'.join(side)}: {error}", stacklevel=2)
+                break
+            yield _row("mean", side, (kind, figure), found)
 
-    ``text`` names what is subtracted. With several seeds, an interval also holds the spread of trainings, each
-    activation's for itself; an interval from one seed says nothing about other trainings.
+
+def paired_rows(sides: dict[Scored, Trainings], figures: Iterable[Figure]) -> Iterator[dict[str, Any]]:
+    """Differences between the sides of an architecture, over the seeds that both have, with their 95 % intervals.
+
+    ``text`` names what is subtracted, ``error`` is the Monte-Carlo error of the bounds. With several seeds, an interval
+    also holds the spread of trainings; an interval from one seed says nothing about other trainings.
     """
-    for architecture in experiment.architectures:
-        sides = {side: _load(experiment, architecture, side, root) for side in _sides(experiment)}
-        for of, against in permutations(sides, 2):
-            seeds = [seed for seed in sides[of] if seed in sides[against]]
-            for iou_type, metric in METRICS if seeds else ():
-                first, second = ([sides[side][seed][iou_type] for seed in seeds] for side in (against, of))
-                try:
-                    found = bootstrap.paired_difference(first, second, metric)
-                except ValueError as error:
-                    pair = f"{'/'.join(of)} against {'/'.join(against)}"
-                    warnings.warn(f"no interval for {pair} of {architecture}: {error}", stacklevel=2)
-                else:
-                    yield _row("paired", architecture, of, iou_type, metric, found) | {"text": "/".join(against)}
+    for of, against in permutations(sides, 2):
+        seeds = [seed for seed in sides[of] if seed in sides[against]]
+        for kind, figure in figures if seeds else ():
+            first, second = (_of({seed: sides[side][seed] for seed in seeds}, kind) for side in (against, of))
+            try:
+                found = bootstrap.paired_difference(first, second, figure)
+            except ValueError as error:
+                warnings.warn(f"no interval for {'/'.join(of)} against {'/'.join(against)}: {error}", stacklevel=2)
+                break
+            more = {"text": "/".join(against), "error": bootstrap.monte_carlo_error(first, second, figure)}
+            yield _row("paired", of, (kind, figure), found) | more
 
 
-def _row(
-    source: str, architecture: str, side: Scored, iou_type: str, metric: str, found: tuple[float, float, float]
-) -> dict[str, Any]:
-    row = {"source": source, "architecture": architecture, "activation": side[0], "scoring": side[1]}
-    return row | {"iou_type": iou_type, "metric": metric} | dict(zip(("value", "low", "high"), found, strict=True))
+def above_zero_rows(sides: dict[Scored, Trainings]) -> Iterator[dict[str, Any]]:
+    """How many categories of a group are above 0, in the mean over seeds; the text says of how many."""
+    for side, trainings in sides.items():
+        for kind, figure in SHOWN if trainings else ():
+            of_each = [one.categories[figure] for one in _of(trainings, kind) if figure in one.categories]
+            if of_each:
+                values = np.mean(of_each, axis=0)
+                counts = (values > 0).sum(), np.nan, np.nan
+                yield _row("above_zero", side, (kind, figure), counts) | {"text": str((~np.isnan(values)).sum())}
+
+
+def _row(source: str, side: Scored, figure: Figure, found: Sequence[float]) -> dict[str, Any]:
+    row = {"source": source, "activation": side[0], "scoring": side[1], "figure": figure}
+    return row | dict(zip(("value", "low", "high"), found, strict=True))
+
+
+def _of(trainings: Trainings, kind: str) -> list[Resamples]:
+    return [training[kind] for training in trainings.values()]
 
 
 def _sides(experiment: Experiment) -> list[Scored]:
     return [(name, scoring) for name in experiment.activations for scoring in matrix.scorings(experiment, name)]
 
 
-def _load(experiment: Experiment, architecture: str, side: Scored, root: Path) -> dict[int, dict[str, Resamples]]:
+def _evaluations(experiment: Experiment, architecture: str, side: Scored, root: Path) -> Trainings:
     """Resamples of an activation by seed; seeds without, or with a damaged file (the cell says so), are left out."""
     activation, scoring = side
     found = {}
-    for seed in experiment.seeds:
-        cell = CellPaths(root / matrix.Cell(architecture, activation, seed).paths(experiment).root)
-        path = cell.bootstrap(experiment.splits[0], scoring)
+    for seed, cell in _cells(experiment, architecture, activation, root):
         with suppress(FileNotFoundError, ValueError, BadZipFile):
-            found[seed] = bootstrap.load(path)
+            found[seed] = bootstrap.load(cell.bootstrap(experiment.splits[0], scoring))
     return found
+
+
+def _norms(experiment: Experiment, architecture: str, activation: str, root: Path) -> Trainings:
+    """Resampled statistics of the weight norms by seed, of every stage and of their mean."""
+    found: Trainings = {}
+    for seed, cell in _cells(experiment, architecture, activation, root):
+        with suppress(FileNotFoundError, ValueError):
+            stages = resampled_statistics(pd.read_parquet(cell.weight_norms))
+            found[seed] = {str(stage): one for stage, one in stages.items()} | {STAGES: _mean(list(stages.values()))}
+    return found
+
+
+def _mean(stages: Sequence[Resamples]) -> Resamples:
+    parts: dict[str, Any] = {
+        part: {name: np.mean([getattr(one, part)[name] for one in stages], axis=0) for name in stages[0].point}
+        for part in ("point", "bootstrap", "jackknife")
+    }
+    return stages[0]._replace(**parts)
+
+
+def _cells(experiment: Experiment, architecture: str, activation: str, root: Path) -> Iterator[tuple[int, CellPaths]]:
+    for seed in experiment.seeds:
+        yield seed, CellPaths(root / matrix.Cell(architecture, activation, seed).paths(experiment).root)

@@ -6,8 +6,9 @@ The statements, rules and thresholds are data (``configs/paper/claims.yaml``). W
 
 import pkgutil
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union
@@ -20,11 +21,17 @@ from gumbel.experiment.schema import Experiment, Scoring
 from gumbel.paths import CONFIGS
 from gumbel.report.verdicts import rules
 from gumbel.section import Section
-from gumbel.words import fixed, scientific
+from gumbel.words import VERDICTS, fixed, scientific
 
 CLAIMS = CONFIGS / "paper" / "claims.yaml"
 
-Outcome = Literal["reproduced", "contradicted", "inconclusive", "not_run"]
+#: What an interval of a difference says of a threshold, and why there may be no such interval.
+Finding = Literal[
+    "above", "positive", "equivalent", "undecided", "negative", "below", "holds", "fails", "illustration",
+    "not_measurable", "few_trainings", "not_run",
+]  # fmt: skip
+#: The findings that are no verdict: they are said as they are.
+OPEN = ("not_measurable", "few_trainings", "not_run")
 #: What a published figure is of: architecture, activation, scoring, kind of overlap, metric.
 Published = tuple[str, str, str, str, str]
 
@@ -52,21 +59,40 @@ class Claim(Section, ABC):
 
     #: The rule as a sentence, with ``{threshold}``.
     words: ClassVar[str]
+    #: What a run must have for the statement to be about it; empty for one about mathematics.
+    needs: ClassVar[str] = "the paper’s data and recipe"
+    #: Whether it is a check of the implementation or an illustration: neither counts as a decision.
+    counted: ClassVar[bool] = True
+    #: How findings are said of a reproduction, and of any other run; as they are where they are not named.
+    reproduction: ClassVar[Mapping[Finding, str]] = {"above": "reproduced", "below": "contradicted"}
+    elsewhere: ClassVar[Mapping[Finding, str]] = {
+        **dict.fromkeys(("above", "positive"), "same_direction"),
+        **dict.fromkeys(("below", "negative"), "opposite"),
+        **dict.fromkeys(("equivalent", "undecided"), "no_clear_difference"),
+    }
     #: The section of the page that shows what it is decided on, and what the ids of an architecture's rows start with.
     section: ClassVar[str] = "matrix"
     rows: ClassVar[str] = "row"
+    #: How bounds are printed.
+    form: ClassVar[str] = "+.1f"
     #: Whether published numbers stand beside its verdicts.
     beside_paper: ClassVar[bool] = False
 
     id: str
     statement: str
     source: str
-    threshold: Threshold
+    threshold: Threshold | None = None
 
     @property
     def rule_in_words(self) -> str:
         """The decision rule as a sentence."""
         return self.words.format(threshold=self.threshold)
+
+    def caveat(self, experiment: Experiment) -> str:
+        """What the claim says of itself in a run that is no reproduction; empty in one."""
+        if experiment.reproduction or not self.needs:
+            return ""
+        return f"Needs {self.needs}, which this run does not have: a direction here confirms or refutes nothing."
 
     def judged(self, experiment: Experiment) -> bool:
         """Whether it means anything in ``experiment``."""
@@ -93,22 +119,34 @@ class Claim(Section, ABC):
 class Verdict:
     """What became of a claim, for one architecture or as a whole.
 
-    ``value`` is what the rule judges, in ``claim.threshold.unit``; ``interval`` its 95 % bounds where the
-    summary has them; ``evidence`` puts it in words; ``side`` is the activation that it is about, of one architecture.
+    ``value`` is what the rule judges, in ``claim.threshold.unit``; ``interval`` its 95 % bounds over what ``over``
+    names, where there are any; ``evidence`` puts it in words; ``side`` is the activation that it is about, of one
+    architecture. ``caveat`` is what is to know of this verdict, beside what :meth:`Claim.caveat` says of all.
     """
 
     claim: Claim
     architecture: str | None
-    outcome: Outcome
+    finding: Finding
     value: float | None
     interval: tuple[float, float] | None
     evidence: str
     side: Side | None = None
+    over: str = ""
+    caveat: str = ""
+    reproduction: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """The finding as it is said: something is reproduced or contradicted in a reproduction alone."""
+        said = self.claim.reproduction if self.reproduction else self.claim.elsewhere
+        return said.get(self.finding, self.finding)
 
     @property
     def bounds(self) -> str:
-        """The interval as ``−1.2 to +2.8``; empty without one."""
-        return "" if self.interval is None else " to ".join(fixed(bound, "+.1f") for bound in self.interval)
+        """The interval as ``images and trainings: −1.2 to +2.8``; empty without one."""
+        if self.interval is None:
+            return ""
+        return f"{self.over}: " + " to ".join(fixed(bound, self.claim.form) for bound in self.interval)
 
 
 def load_claims(path: Path = CLAIMS) -> list[Claim]:
@@ -134,24 +172,53 @@ def decide(summary: pd.DataFrame, claims: Iterable[Claim], experiment: Experimen
     The experiment's first split decides. Claims about absolute numbers are left out unless the experiment
     follows the paper's recipe (``experiment.reproduction``).
     """
-    return [verdict for claim in claims if claim.judged(experiment) for verdict in claim.decide(summary, experiment)]
+    return [
+        replace(verdict, reproduction=experiment.reproduction)
+        for claim in claims
+        if claim.judged(experiment)
+        for verdict in claim.decide(summary, experiment)
+    ]
 
 
-def judge(low: float, high: float, margin: float) -> Outcome:
-    """Whether an interval of a difference lies above ``+margin``, below ``-margin``, or neither.
+def count(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """How many decisions have each outcome, those that none has left out; checks and illustrations are no decisions."""
+    counts = Counter(verdict.outcome for verdict in verdicts if verdict.claim.counted)
+    return {outcome: counts[outcome] for outcome in VERDICTS if counts[outcome]}
+
+
+def headline(verdicts: Iterable[Verdict]) -> str:
+    """The answer in a sentence."""
+    counts = count(verdicts)
+    number = sum(counts.values())
+    open_ones = sum(counts.get(finding, 0) for finding in OPEN)
+    if open_ones == number:
+        few = "few_trainings" in counts
+        return "Differences, but too few trainings to decide on" if few else "Nothing is decided yet"
+    words = {"same_direction": "in the paper’s direction", "opposite": "against it"}
+    clear = ("reproduced", "contradicted", "same_direction", "opposite")
+    said = [f"{counts[outcome]} {words.get(outcome, outcome)}" for outcome in clear if outcome in counts]
+    rest = f"; {open_ones} without a verdict" if open_ones else ""
+    return f"Of {number} decisions, {' and '.join(said) or 'none is clear'}{rest}"
+
+
+def judge(low: float, high: float, margin: float) -> Finding:
+    """What an interval of a difference says: of 0, and of the threshold ``margin`` on both sides.
 
     Example:
-        >>> judge(1.2, 3.0, margin=1.0), judge(-4.0, -2.0, margin=1.0), judge(-1.0, 3.0, margin=1.0)
-        ('reproduced', 'contradicted', 'inconclusive')
+        >>> judge(1.2, 3.0, margin=1.0), judge(0.2, 3.0, margin=1.0), judge(-0.5, 0.9, margin=1.0)
+        ('above', 'positive', 'equivalent')
+        >>> judge(-1.0, 3.0, margin=1.0), judge(-3.0, -0.2, margin=1.0), judge(-4.0, -2.0, margin=1.0)
+        ('undecided', 'negative', 'below')
     """
     if low > margin:
-        return "reproduced"
-    return "contradicted" if high < -margin else "inconclusive"
-
-
-def within(value: float, limit: float) -> Outcome:
-    """Whether a value is at most ``limit``."""
-    return "reproduced" if value <= limit else "contradicted"
+        return "above"
+    if high < -margin:
+        return "below"
+    if -margin <= low and high <= margin:
+        return "equivalent"
+    if low > 0:
+        return "positive"
+    return "negative" if high < 0 else "undecided"
 
 
 def rows(summary: pd.DataFrame, **where: object) -> pd.DataFrame:

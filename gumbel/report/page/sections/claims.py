@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from gumbel.experiment.schema import Experiment
 from gumbel.report.page.results import PageSection, Results
 from gumbel.report.verdicts.claims import Claim, Verdict
 from gumbel.words import SIMULATED
@@ -25,6 +26,8 @@ class Claims(PageSection):
 
     def __init__(self, results: Results):
         self.verdicts = results.verdicts
+        #: What every claim of a run that is no reproduction says of itself.
+        self.caveat = next(filter(None, (claim.caveat(results.experiment) for claim in results.claims)), "")
         self.coverage = SIMULATED["differences" if results.several_seeds else "difference"]
         norms = results.summary[results.summary["source"] == "weight_norms"]["architecture"].unique()
         ids = {f"row-{name}" for name in results.experiment.architectures} | {f"norms-{name}" for name in norms}
@@ -37,7 +40,7 @@ class Claims(PageSection):
         self.decisions = list(decisions.values())
 
 
-def claims_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+def claims_frame(verdicts: Iterable[Verdict], experiment: Experiment) -> pd.DataFrame:
     """Verdicts as a table: one row a claim and architecture."""
     return pd.DataFrame(
         {
@@ -45,12 +48,15 @@ def claims_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
             "architecture": v.architecture,
             "statement": v.claim.statement,
             "verdict": v.outcome,
+            "finding": v.finding,
             "value": v.value,
             "low": v.interval and v.interval[0],
             "high": v.interval and v.interval[1],
-            "threshold": v.claim.threshold.value,
-            "unit": v.claim.threshold.unit,
+            "interval_over": v.over or None,
+            "threshold": v.claim.threshold and v.claim.threshold.value,
+            "unit": v.claim.threshold and v.claim.threshold.unit,
             "evidence": v.evidence,
+            "caveat": "; ".join(filter(None, (v.claim.caveat(experiment), v.caveat))) or None,
         }
         for v in verdicts
     )

@@ -1,6 +1,5 @@
 """The matrix of results."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,8 +9,8 @@ import pandas as pd
 from gumbel.evaluation.metrics import SHOWN
 from gumbel.experiment import matrix
 from gumbel.report.page.results import PageSection, Results
-from gumbel.report.verdicts.claims import Verdict
-from gumbel.words import SIMULATED, VERDICTS, activation_name, architecture_name, percent
+from gumbel.report.verdicts.claims import Verdict, count
+from gumbel.words import SIMULATED, activation_name, architecture_name, percent
 
 
 class Number(NamedTuple):
@@ -77,8 +76,7 @@ class Matrix(PageSection):
             ]
             self.rows += _mark_best(block)
         self.in_the_paper = [row for row in self.rows if any(n.value is not None for n in row.paper.values())]
-        counts: Counter[str] = Counter(verdict.outcome for verdict in results.verdicts)
-        self.counts = {outcome: counts[outcome] for outcome in VERDICTS}
+        self.counts = count(results.verdicts)
         on_gpu = any(str(record.get("device")).startswith("cuda") for record in results.manifests)
         self.hours_of = "GPU" if on_gpu else "CPU"
         self.released = " or ".join(name for name in experiment.released_scoring if name in experiment.activations)

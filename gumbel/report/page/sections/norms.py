@@ -10,11 +10,11 @@ from gumbel.words import STATISTICS, architecture_name, fixed
 
 
 class NormRow(NamedTuple):
-    """Values per statistic and activation, seeds averaged."""
+    """Values per statistic and activation, seeds averaged, each with the bounds of its interval."""
 
     architecture: str
     stage: str
-    values: list[list[str]]
+    values: list[list[tuple[str, str]]]
 
 
 class Norms(PageSection):
@@ -49,14 +49,18 @@ def _rows(results: Results) -> list[NormRow]:
     rows: pd.DataFrame = results.summary[results.summary["source"] == "weight_norms"]
     means = rows.groupby(["architecture", "text", "metric", "activation"], sort=False)["value"].mean().to_dict()
     stages = rows.groupby("architecture", sort=False)["text"].unique()
+    intervals = results.summary[results.summary["source"] == "norm_mean"].dropna(subset=["low", "high"])
+    keys = intervals[["architecture", "text", "metric", "activation"]].itertuples(index=False, name=None)
+    bounds = dict(zip(keys, intervals[["low", "high"]].to_numpy(), strict=True))
+
+    def value(*key: str) -> tuple[str, str]:
+        return fixed(means.get(key), ".2f"), "–".join(fixed(bound, ".2f") for bound in bounds.get(key, ()))
+
     return [
         NormRow(
             architecture,
             f"stage {int(stage) + 1}" if len(stages[architecture]) > 1 else "",
-            [
-                [fixed(means.get((architecture, stage, s, name)), ".2f") for name in results.experiment.activations]
-                for s in STATISTICS
-            ],
+            [[value(architecture, stage, s, name) for name in results.experiment.activations] for s in STATISTICS],
         )
         for architecture in stages.index
         for stage in stages[architecture]

@@ -1,16 +1,28 @@
 """One activation against others: its AP, or its weight norms."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from gumbel.evaluation.metrics import OF_GROUPS
 from gumbel.experiment.schema import Experiment
-from gumbel.report.verdicts.claims import Claim, Outcome, Published, Side, Verdict, judge, per_seed, rows
+from gumbel.report.verdicts import trainings
+from gumbel.report.verdicts.claims import Claim, Finding, Published, Side, Threshold, Verdict, judge, per_seed, rows
 from gumbel.section import Section
 from gumbel.words import activation_name, fixed, percent
+
+#: A figure that prints as 0.0 points.
+FLOOR = 0.05
+_NEAR = "a bound is within the draws’ own error of a threshold, so that other draws may decide otherwise"
+_RULE = (
+    "Judged on the 95 % interval of the difference {over}, of three trainings a side or more: above +{{threshold}} "
+    "(reproduced), positive, equivalent (within ±{{threshold}}), negative, below −{{threshold}} (contradicted), or "
+    "undecided. Not measurable where {floor}."
+)
 
 
 class DifferenceEvidence(Section):
@@ -26,14 +38,15 @@ class DifferenceEvidence(Section):
 class DifferenceClaim(Claim):
     """One activation's figure lies above the others'."""
 
-    words = (
-        "Reproduced if the difference (its whole interval, where there is one) is above +{threshold}; "
-        "contradicted below −{threshold}; else inconclusive."
+    words = _RULE.format(
+        over="over images and trainings, and over categories where it is about a group of them",
+        floor="neither side is above 0",
     )
     beside_paper = True
 
     rule: Literal["difference"]
     evidence: DifferenceEvidence
+    threshold: Threshold
 
     def decide(self, summary: pd.DataFrame, experiment: Experiment) -> Iterator[Verdict]:
         for architecture in self.evidence.architectures:
@@ -48,34 +61,28 @@ class DifferenceClaim(Claim):
 
     def _compare(self, against: Side, architecture: str, summary: pd.DataFrame, experiment: Experiment) -> Verdict:
         """One activation minus another, in points: the mean over the seeds that both have."""
-        of, figure = self.evidence.of, {"iou_type": self.evidence.iou_type, "metric": self.evidence.metric}
-        summary = rows(summary, architecture=architecture, split=experiment.splits[0], **figure)
-        sides = {
-            side: per_seed(summary, source="evaluation", activation=side.activation, scoring=side.scoring)
+        of, kind, metric = self.evidence.of, self.evidence.iou_type, self.evidence.metric
+        found = rows(summary, architecture=architecture, split=experiment.splits[0], iou_type=kind, metric=metric)
+        values = [
+            100 * per_seed(found, source="evaluation", activation=side.activation, scoring=side.scoring)
             for side in (of, against)
-        }
-        seeds = sides[of].index.intersection(sides[against].index)
+        ]
+        seeds = values[0].index.intersection(values[1].index)
         if seeds.empty:
-            absent = [activation_name(side.activation, side.scoring) for side, found in sides.items() if found.empty]
+            names = [activation_name(side.activation, side.scoring) for side in (of, against)]
+            absent = [name for name, value in zip(names, values, strict=True) if value.empty]
             return self.not_run(architecture, " and ".join(absent) or "no seed that both have", of)
-        first, second = (100 * values[seeds].mean() for values in sides.values())
-        interval = _paired_interval(summary, of, against)
-        outcome = judge(*(interval or (first - second, first - second)), self.threshold.value)
-        words = f"{first:.1f} − {second:.1f} = {fixed(first - second, '+.1f')}"
-        return Verdict(self, architecture, outcome, first - second, interval, words, of)
-
-
-def _paired_interval(summary: pd.DataFrame, of: Side, against: Side) -> tuple[float, float] | None:
-    """Bounds of the paired bootstrap, in points: a row of source ``paired`` whose text names the other side."""
-    text = f"{against.activation}/{against.scoring}"
-    found = rows(summary, source="paired", activation=of.activation, scoring=of.scoring, text=text)
-    return None if found.empty else (100 * float(found["low"].iloc[0]), 100 * float(found["high"].iloc[0]))
-
-
-def _worst(verdicts: list[Verdict]) -> Verdict:
-    """Of several comparisons of one claim, the one that favours it least."""
-    order: dict[Outcome, int] = {"not_run": 0, "contradicted": 1, "inconclusive": 2, "reproduced": 3}
-    return min(verdicts, key=lambda v: (order[v.outcome], math.inf if v.value is None else v.value))
+        sides = [float(value[seeds].mean()) for value in values]
+        words = f"{sides[0]:.1f} − {sides[1]:.1f} = {fixed(sides[0] - sides[1], '+.1f')}" + _above_zero(
+            found, of, against
+        )
+        sampled = ["images", "categories"] if metric in OF_GROUPS else ["images"]
+        row = _paired(found, "paired", of.activation, f"{against.activation}/{against.scoring}", of.scoring)
+        verdict = _judged(self, architecture, of, sides, words, len(seeds), sampled, row, 100, FLOOR)
+        spread = trainings.published().get((kind, metric)) if experiment.reproduction and len(seeds) == 1 else None
+        if verdict.finding == "few_trainings" and verdict.interval and spread:
+            return _with(verdict, spread, self.threshold.value)
+        return verdict
 
 
 class StatisticEvidence(Section):
@@ -85,35 +92,115 @@ class StatisticEvidence(Section):
     of: str
     against: list[str] = Field(min_length=1)
     architectures: list[str]
+    floor: float | None = Field(None, description="value that one side must exceed for a difference to mean anything")
 
 
 class StatisticClaim(Claim):
-    """One activation's statistic of the weight norms is smaller in size than the others'."""
+    """One activation's statistic of the weight norms is smaller than the others', with its sign."""
 
-    words = (
-        "Reproduced if smaller than each of the others by more than {threshold}; "
-        "contradicted if larger than any by as much; else inconclusive."
+    words = _RULE.format(
+        over="(the other’s statistic minus its own, mean over stages) over categories and trainings",
+        floor="what is compared is absent on both sides",
     )
     section = rows = "norms"
+    form = "+.2f"
 
     rule: Literal["compare_statistic"]
     evidence: StatisticEvidence
+    threshold: Threshold
 
     def decide(self, summary: pd.DataFrame, experiment: Experiment) -> Iterator[Verdict]:
-        return (self._smaller(architecture, summary) for architecture in self.evidence.architectures)
+        for architecture in self.evidence.architectures:
+            yield _worst([self._smaller(other, architecture, summary) for other in self.evidence.against])
 
-    def _smaller(self, architecture: str, summary: pd.DataFrame) -> Verdict:
-        """The smallest of the others minus the activation's own; stages and seeds are averaged first."""
-        of, against = self.evidence.of, self.evidence.against
-        side = Side(activation=of)
-        found = rows(summary, source="weight_norms", architecture=architecture, metric=self.evidence.metric)
-        sizes = {name: float(found[found["activation"] == name]["value"].abs().mean()) for name in (of, *against)}
-        if absent := [name for name, size in sizes.items() if math.isnan(size)]:
-            return self.not_run(architecture, activation_name(absent[0]), side)
-        value = min(sizes[other] for other in against) - sizes[of]
-        first, *others = (f"{activation_name(name)} {size:.2f}" for name, size in sizes.items())
-        evidence = f"{first}; {', '.join(others)}"
-        return Verdict(self, architecture, judge(value, value, self.threshold.value), value, None, evidence, side)
+    def _smaller(self, other: str, architecture: str, summary: pd.DataFrame) -> Verdict:
+        """Another activation's statistic minus the activation's own, over the seeds that both have."""
+        own, side = self.evidence.of, Side(activation=self.evidence.of)
+        found = rows(summary, architecture=architecture, metric=self.evidence.metric)
+        values = [per_seed(found, source="weight_norms", activation=name) for name in (other, own)]
+        seeds = values[0].index.intersection(values[1].index)
+        if seeds.empty:
+            absent = [activation_name(name) for name, value in zip((other, own), values, strict=True) if value.empty]
+            return self.not_run(architecture, " and ".join(absent) or "no seed that both have", side)
+        sides = [float(value[seeds].mean()) for value in values]
+        names = [
+            f"{activation_name(name)} {fixed(value, '.2f')}" for name, value in zip((other, own), sides, strict=True)
+        ]
+        words = f"{' − '.join(names)} = {fixed(sides[0] - sides[1], '+.2f')}"
+        row = _paired(found, "norm_paired", other, f"{own}/matched")
+        return _judged(self, architecture, side, sides, words, len(seeds), ["categories"], row, 1, self.evidence.floor)
+
+
+def _judged(
+    claim: DifferenceClaim | StatisticClaim,
+    architecture: str,
+    side: Side,
+    sides: list[float],
+    words: str,
+    number: int,
+    sampled: list[str],
+    row: Any,
+    unit: float,
+    floor: float | None,
+) -> Verdict:
+    """The first of two ``sides`` minus the second, over ``number`` trainings each.
+
+    ``row`` of the summary bounds it, ``unit`` times, over what is ``sampled`` and, of several, over trainings.
+    """
+    margin = claim.threshold.value
+    interval = None if row is None else (unit * float(row["low"]), unit * float(row["high"]))
+    finding: Finding = judge(*interval, margin) if interval else "undecided"
+    caveat = ""
+    if floor is not None and max(sides) < floor:
+        finding = "not_measurable"
+    elif number < trainings.ENOUGH:
+        finding, words = "few_trainings", f"{trainings.number(number)}: {words}"
+    elif interval and min(abs(b - t) for b in interval for t in (-margin, 0, margin)) <= 2 * unit * row["error"]:
+        caveat = _NEAR
+    over = _listed([*sampled, "trainings"]) if number > 1 else f"{_listed(sampled)} alone"
+    return Verdict(claim, architecture, finding, sides[0] - sides[1], interval, words, side, over, caveat)
+
+
+def _with(verdict: Verdict, spread: trainings.Spread, margin: float) -> Verdict:
+    """The verdict of one training each, with the spread that others found between trainings."""
+    low, high = verdict.interval or (np.nan, np.nan)
+    reach = np.hypot((high - low) / 2, spread.reach(1, 1))
+    interval = float((low + high) / 2 - reach), float((low + high) / 2 + reach)
+    over = f"{verdict.over.removesuffix(' alone')}, and a published spread of trainings"
+    caveat = f"one training each: the spread of trainings is a published one, {spread.words}"
+    return replace(verdict, finding=judge(*interval, margin), interval=interval, over=over, caveat=caveat)
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _paired(found: pd.DataFrame, source: str, activation: str, against: str, scoring: str | None = None) -> Any:
+    """The row of a paired difference, whose text names the other side; None without bounds."""
+    where = {"scoring": scoring} if scoring else {}
+    paired = rows(found, source=source, activation=activation, text=against, **where).dropna(subset=["low", "high"])
+    return None if paired.empty else paired.iloc[0]
+
+
+def _above_zero(found: pd.DataFrame, *sides: Side) -> str:
+    """On how many categories figures of a group rest."""
+    counts = [
+        rows(found, source="above_zero", activation=side.activation, scoring=side.scoring)[["value", "text"]].to_numpy()
+        for side in sides
+    ]
+    if not all(len(count) for count in counts):
+        return ""
+    shown = " and ".join(f"{int(value)} of {of}" for ((value, of),) in counts)
+    return f"; {shown} categories above 0"
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    """Of several comparisons of one claim, the one that favours it least."""
+    order: tuple[Finding, ...] = (
+        "not_run", "few_trainings", "below", "negative", "not_measurable", "undecided", "equivalent", "positive",
+        "above",
+    )  # fmt: skip
+    return min(verdicts, key=lambda v: (order.index(v.finding), np.inf if v.value is None else v.value))
 
 
 def compared(claims: Iterable[Claim], experiment: Experiment) -> tuple[str, str] | None:

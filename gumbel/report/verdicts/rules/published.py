@@ -7,7 +7,8 @@ import pandas as pd
 from pydantic import Field
 
 from gumbel.experiment.schema import Experiment
-from gumbel.report.verdicts.claims import Claim, Side, Verdict, per_seed, rows, within
+from gumbel.report.verdicts import trainings
+from gumbel.report.verdicts.claims import Claim, Side, Threshold, Verdict, judge, per_seed, rows
 from gumbel.section import Section
 from gumbel.words import activation_name, fixed
 
@@ -22,10 +23,19 @@ class PublishedEvidence(Section):
 class PublishedClaim(Claim):
     """Figures equal the published ones; decided only in an experiment that follows the paper's recipe."""
 
-    words = "Reproduced within the published uncertainty plus {threshold}; contradicted otherwise."
+    words = (
+        "Judged on the 95 % interval of the difference for trainings like ours, of which the published number is one: "
+        "reproduced within the published uncertainty plus {threshold}; contradicted beyond; else undecided."
+    )
+    reproduction = {  # noqa: RUF012
+        "equivalent": "reproduced",
+        **dict.fromkeys(("above", "below"), "contradicted"),
+        **dict.fromkeys(("positive", "negative"), "undecided"),
+    }
 
     rule: Literal["published"]
     evidence: PublishedEvidence
+    threshold: Threshold
 
     def judged(self, experiment: Experiment) -> bool:
         return experiment.reproduction
@@ -43,5 +53,18 @@ class PublishedClaim(Claim):
                 continue
             value = 100 * (float(ours.mean()) - row.value)
             words = f"{name}: {100 * ours.mean():.1f} − {100 * row.value:.1f} = {fixed(value, '+.1f')}"
-            tolerance = self.threshold.value + 100 * (row.high - row.value)
-            yield Verdict(self, row.architecture, within(abs(value), tolerance), value, None, words, side)
+            spread = trainings.published().get((row.iou_type, row.metric))
+            over, caveat = (
+                "a published spread of trainings",
+                f"the spread of trainings is a published one, {spread and spread.words}",
+            )
+            if len(ours) >= trainings.ENOUGH:
+                spread, over, caveat = trainings.own((100 * ours).tolist()), "trainings", ""
+            if spread is None:
+                words = f"{trainings.number(len(ours))}: {words}"
+                yield Verdict(self, row.architecture, "few_trainings", value, None, words, side)
+                continue
+            reach = spread.reach(len(ours), 1)
+            interval, tolerance = (value - reach, value + reach), self.threshold.value + 100 * (row.high - row.value)
+            finding = judge(*interval, tolerance)
+            yield Verdict(self, row.architecture, finding, value, interval, words, side, over, caveat)
