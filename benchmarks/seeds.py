@@ -67,7 +67,7 @@ def verdicts(summary: pd.DataFrame, experiment: Experiment, root: Path) -> Itera
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", default="configs/experiments/mini_seeds.yaml")
+    parser.add_argument("--experiment", type=Path, default=Path("configs/experiments/mini_seeds.yaml"))
     parser.add_argument("--root", type=Path, default=Path("."), help="folder that holds results/")
     options = parser.parse_args()
     experiment = matrix.load(options.experiment)
