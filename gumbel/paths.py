@@ -17,6 +17,7 @@ TEMPLATES = REPOSITORY / "reports" / "templates"
 #: pattern may stand for.
 OUTPUTS = (
     ("data/{dataset}/{split}.json", "data", "annotations of a split in the LVIS v1 format; of LVIS, a link to them"),
+    ("data/{dataset}/.{split}.json.{digest}.arrow", "train", "a split as mmdet reads it, mapped into memory by trainings and predictions; may be deleted"),
     ("data/{dataset}/images/", "data", "pictures, named by the annotations' `coco_url`"),
     ("data/{dataset}/ATTRIBUTION.md", "data", "who made the pictures, and under which licence"),
     ("data/{dataset}/checksums.json", "data", "of mini: what it was generated from, and SHA-256 of its files and pixels"),
@@ -40,6 +41,7 @@ OUTPUTS = (
     ("{training}/work_dir/lock", "train", "names the process that writes the training, while there is one"),
     ("{training}/status.json", "train", "state, iteration, loss, ETA, host and attempt of the running or finished training"),
     ("{cell}/predictions/{split}/{scoring}.parquet", "predict", "one row a detection"),
+    ("{cell}/predictions/{split}/.{scoring}.parquet.{digest}/", "predict", "what an unfinished prediction goes on from"),
     ("{cell}/metrics/{split}/{scoring}.json", "evaluate", "LVIS AP and AR, unrounded, with the protocol"),
     ("{cell}/metrics/{split}/{scoring}.per_category.parquet", "evaluate", "AP per category"),
     ("{cell}/metrics/{split}/{scoring}.bootstrap.npz", "evaluate", "figures on resampled images, of the first split: behind every interval"),
@@ -199,3 +201,13 @@ class ExperimentPaths(JobPaths):
 
     def cell(self, architecture: str, activation: str, seed: int | str) -> CellPaths:
         return CellPaths(self.root / architecture / activation / f"seed{seed}")
+
+
+def mapped(annotations: Path, digest: str) -> Path:
+    """What trainings and predictions map into memory instead of reading ``annotations``."""
+    return annotations.with_name(f".{annotations.name}.{digest}.arrow")
+
+
+def parts(predictions: Path, digest: str) -> Path:
+    """The folder of the finished parts of a file of predictions."""
+    return predictions.with_name(f".{predictions.name}.{digest}")

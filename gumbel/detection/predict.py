@@ -36,6 +36,7 @@ from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.evaluation.predictions import PredictionWriter
 from gumbel.jobs import manifest
+from gumbel.paths import parts as parts_folder
 
 SCORINGS = ("matched", "released")
 #: Images of a part: a multiple of any batch. On LVIS's val, half a minute of a GPU.
@@ -175,7 +176,7 @@ class _Parts:
     @property
     def folder(self) -> Path:
         made_from = json.dumps([self.metadata, PART, torch.__version__])
-        return self.output.parent / f".{self.output.name}.{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
+        return parts_folder(self.output, hashlib.sha256(made_from.encode()).hexdigest()[:16])
 
     def path(self, start: int) -> Path:
         """The part whose first image is ``start``."""
@@ -186,7 +187,7 @@ class _Parts:
         with PredictionWriter(self.output, self.metadata) as writer:
             for start in starts:
                 writer.copy(self.path(start))
-        for left in self.output.parent.glob(f".{self.output.name}.*"):
+        for left in self.output.parent.glob(parts_folder(self.output, "*").name):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
