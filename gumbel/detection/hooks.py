@@ -172,19 +172,26 @@ class HistoryHook(Hook):
 class ResumeHook(Hook):
     """Write what a training needs to go on, every so often and when a signal asks the training to stop.
 
+    Whatever kills a training takes what was computed since the last checkpoint: ``seconds`` at most, and a step.
     Only where the optimiser has made its step, since gradients that are being accumulated are not stored: a signal
     that arrives in between is heeded at the step.
 
     Args:
-        interval: iterations between two checkpoints.
+        interval: iterations between two checkpoints, at most.
         keep: how many of the last checkpoints stay.
+        seconds: between two checkpoints, at most.
     """
 
     priority = "VERY_LOW"  # after the schedule's step
 
-    def __init__(self, interval: int, keep: int = 2):
+    def __init__(self, interval: int, keep: int = 2, seconds: float = 540.0):
         self.interval = interval
         self.keep = keep
+        self.seconds = seconds
+        self._saved = 0.0
+
+    def before_train(self, runner: Any) -> None:
+        self._saved = time.monotonic()
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, torch.Tensor] | None = None
@@ -195,7 +202,7 @@ class ResumeHook(Hook):
         if done % window and not last:
             return
         stop = _any_process(signals.received() is not None)
-        due = done // self.interval > (done - window) // self.interval
+        due = done // self.interval > (done - window) // self.interval or time.monotonic() - self._saved > self.seconds
         if due or stop or last:
             self._save(runner, done)
         runner.train_loop.stop_training = stop
@@ -203,6 +210,7 @@ class ResumeHook(Hook):
     def _save(self, runner: Any, done: int) -> None:
         if not is_main_process():
             return
+        self._saved = time.monotonic()
         folder = Path(runner.work_dir)
         with atomic_path(folder / f"iter_{done}.pth") as temporary:
             runner.save_checkpoint(str(folder), temporary.name, by_epoch=False)
