@@ -15,6 +15,9 @@ from pathlib import Path
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 MARK = "# Written by tests/slurm"
 NODES = ("gpu01", "gpu02")
+#: By these names the processes of a training on several nodes find each other.
+HOSTS = Path("/etc/hosts")
+HOSTS_LINE = f"127.0.0.1 {' '.join(NODES)}  {MARK}\n"
 #: How many times as long as on two idle cores everything may take.
 PATIENCE = float(os.environ.get("SLURM_TEST_PATIENCE", "1"))
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
@@ -100,6 +103,9 @@ class Cluster:
         for index in range(2):
             # SLURM counts character devices as GPUs; these are /dev/null
             os.mknod(self.folder / f"gpu{index}", 0o666 | 0o020000, os.makedev(1, 3))
+        if HOSTS_LINE not in HOSTS.read_text():
+            with HOSTS.open("a") as file:
+                file.write(HOSTS_LINE)
         self.configure()
         self.start_controller()
         for node in NODES:
@@ -145,6 +151,7 @@ class Cluster:
         self.stop_controller()
         for node in NODES:
             self.stop_node(node, signal.SIGTERM)
+        HOSTS.write_text(HOSTS.read_text().replace(HOSTS_LINE, ""))
         CONFIGURATION.unlink()
         (CONFIGURATION.parent / "gres.conf").unlink()
 

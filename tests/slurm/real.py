@@ -10,11 +10,9 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from tests.slurm.cluster import CONFIGURATION, MARK, NODES, SETTINGS, Cluster, end, run, succeeds, unavailable, wait_for
+from tests.slurm.cluster import CONFIGURATION, MARK, SETTINGS, Cluster, end, run, succeeds, unavailable, wait_for
 
 CGROUPS = Path("/sys/fs/cgroup")
-HOSTS = Path("/etc/hosts")
-HOSTS_LINE = f"127.0.0.1 {' '.join(NODES)}  {MARK}\n"
 MUNGE = Path("/run/munge")
 
 #: What is other than on the simple cluster.
@@ -87,9 +85,6 @@ class RealCluster(Cluster):
         MUNGE.mkdir(exist_ok=True)
         for path, user in (("ctld", "slurm"), ("log", "slurm"), ("db", "mysql"), (MUNGE, "munge")):
             shutil.chown(self.folder / path, user, user)
-        if HOSTS_LINE not in HOSTS.read_text():
-            with HOSTS.open("a") as file:
-                file.write(HOSTS_LINE)
         self.munge = subprocess.Popen(["runuser", "-u", "munge", "--", "munged", "--foreground", "--force"])
         self._start_database()
         super().start()
@@ -151,7 +146,6 @@ class RealCluster(Cluster):
             process.wait()
         for name in ("slurmdbd.conf", "cgroup.conf"):
             (CONFIGURATION.parent / name).unlink()
-        HOSTS.write_text(HOSTS.read_text().replace(HOSTS_LINE, ""))
         for folder in CGROUPS.glob("*/slurm_*"):
             _remove_groups(folder)
 

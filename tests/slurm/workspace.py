@@ -60,6 +60,7 @@ class Workspace:
         self.folder = folder
         self.cluster = cluster
         self.output = ""
+        self.experiment = "tiny"
         self.most_jobs = 0
         self.started: list[subprocess.Popen[str]] = []
 
@@ -73,7 +74,7 @@ class Workspace:
         return self.cell_of(CELL.activation)
 
     def cell_of(self, activation: str) -> CellPaths:
-        names = ExperimentPaths(EXPERIMENT["name"]).cell(CELL.architecture, activation, CELL.seed)
+        names = ExperimentPaths(self.experiment).cell(CELL.architecture, activation, CELL.seed)
         return CellPaths(self.folder / names.root)
 
     @property
@@ -106,7 +107,16 @@ class Workspace:
         path.write_text(text)
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments, "--configfile", "tiny.yaml"]
+        return [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--profile",
+            "slurm",
+            *arguments,
+            "--configfile",
+            f"{self.experiment}.yaml",
+        ]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Snakemake in the background; :meth:`finish` waits for it."""
