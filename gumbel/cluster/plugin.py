@@ -109,23 +109,21 @@ class Executor(slurm.Executor):
 
     async def _query(self, command: str, logger: Any) -> tuple[dict[str, str], float]:
         """State of each job in the words that the plugin understands; in place of its ``query_job_status``."""
-        started = time.time()
+        started, jobs = time.time(), dict(self._jobs)
         try:
             found = states.queue(shlex.split(command)[-1])
         except UnknownError as error:
             self._tell("queue", f"SLURM does not answer and is asked again: {error}")
-            return dict.fromkeys(self._jobs, "RUNNING"), time.time() - started
-        forgotten = [job for job in self._jobs if job not in found]
+            return dict.fromkeys(jobs, "RUNNING"), time.time() - started
+        forgotten = [job for job in jobs if job not in found]
         if forgotten:
             found |= states.accounted(forgotten)
         for job in forgotten:
             # Neither slurmctld nor the accounting knows it: what it was to write tells
-            found.setdefault(job, Seen("done" if _has_written(self._jobs[job]) else "cancelled"))
+            found.setdefault(job, Seen("done" if _has_written(jobs[job]) else "cancelled"))
         for job, seen in found.items():
-            if seen.never and job in self._jobs:
-                self._tell(
-                    job, f"SLURM job {job} ({self._jobs[job]}) will not start as it is: {seen.never}; see {PLACE}"
-                )
+            if seen.never and job in jobs:
+                self._tell(job, f"SLURM job {job} ({jobs[job]}) will not start as it is: {seen.never}; see {PLACE}")
         self._seen |= found
         words = {"done": "COMPLETED", "active": "RUNNING", "cancelled": "CANCELLED"}
         return {job: words.get(seen.state, "FAILED") for job, seen in found.items()}, time.time() - started
@@ -233,7 +231,7 @@ def _check_requests(executor: Any) -> None:
             if _PASSES.search(words):
                 return
             if _POLICY not in words or not _have_jobs():
-                refused.setdefault(words, []).append(job.rule.name)
+                refused.setdefault(words.partition("\n")[0], []).append(job.rule.name)
     if refused:
         found = "; ".join(f"{words!r} for {', '.join(sorted(set(rules)))}" for words, rules in refused.items())
         raise WorkflowError(

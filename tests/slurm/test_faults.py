@@ -51,11 +51,11 @@ def test_a_training_over_its_time_limit_saves_itself_and_goes_on_in_the_next_all
 
 
 def test_a_job_over_its_memory_comes_back_with_more(workspace, survived):
-    workspace.edit_profile("train", "mem_mb", '?grown("memory", None, 600)')
+    workspace.edit_profile("train", "mem_mb", '?grown("memory", None, 400)')
     output = workspace.run(workspace.target)
     asked = requests(output, "train")
     memories, minutes = ({request[key] for request in asked} for key in ("mem_mb", "runtime"))
-    assert memories == {600 * (1 + each) for each in range(len(asked))}
+    assert memories == {400 * (1 + each) for each in range(len(asked))}
     assert len(minutes) == 1, "time does not grow"
     assert "out of memory" in output
     survived("job over its memory", f"killed by SLURM, resubmitted with more, time as before: {workspace.story()}")
@@ -123,7 +123,7 @@ def test_a_full_queue_is_waited_for(workspace, cluster, survived):
     """The other cell's training is at the limit of one job, this one's comes after it."""
     if cluster.kind == "simple":
         pytest.skip("limits need accounting")
-    workspace.set_cluster(qos="tiny")
+    workspace.set_cluster(account="vision", qos="tiny")
     workspace.forget_cell("sigmoid")
     others = str(workspace.cell_of("sigmoid").checkpoint.relative_to(workspace.folder))
     output = workspace.run(workspace.target, others)

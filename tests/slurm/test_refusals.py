@@ -19,7 +19,7 @@ def words(output: str) -> str:
         ({"qos": "nromal"}, "Invalid qos specification"),
         ({"gpu_partition": "gpus"}, "invalid partition specified: gpus"),
         ({"constraint": "h100"}, "Invalid feature specification"),
-        ({"gpu_type": "h100"}, "Invalid generic resource (gres) specification"),
+        ({"gpu_type": "h100"}, "Requested node configuration is not available"),
         ({"gpus": 2}, "expected as many `gpus` in the profile as in the experiment tiny, found 2 and 1"),
     ],
 )

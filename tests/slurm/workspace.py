@@ -1,5 +1,6 @@
 """A checkout of its own in which ``snakemake --profile slurm`` runs, and what a fault is done to."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -185,7 +186,8 @@ class Workspace:
             return bool(waiting & 1 << sign - 1) or "State:\tT" not in status
 
         wait_for(told, f"{sign.name} reaches the training", seconds)
-        training.resume()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            training.resume()
 
     def checkpoints(self) -> list[Path]:
         return sorted(self.cell.work_dir.glob("*/iter_*.pth"), key=lambda path: int(path.stem.removeprefix("iter_")))
