@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 def experiment(workspace: Workspace, name: str, gpus: int) -> None:
     """Two images a process, and four a step."""
-    settings = EXPERIMENT | {"name": name, "gpus": gpus, "training": {"images_per_gpu": 2}}
+    own = {"name": name, "gpus": gpus, "training": {"images_per_gpu": 2}, "data_root": f"data/{name}"}
+    settings = EXPERIMENT | own
     (workspace.folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     workspace.experiment = name
 
