@@ -2,7 +2,6 @@ from snakemake.logging import logger
 
 from snakemake_interface_executor_plugins.settings import ExecMode
 
-from gumbel.cluster import plugin
 from gumbel.datasets import weights
 from gumbel.jobs import signals
 
@@ -10,6 +9,8 @@ if workflow.output_settings.dryrun:
     logger.addHandler(plan.PlanHandler(EXPERIMENT, lambda: workflow.dag.needrun_jobs()))
 
 if workflow.exec_mode == ExecMode.DEFAULT:
+    from gumbel.cluster import plugin
+
     plugin.install()
 else:
     # In a job, Snakemake may be all that SLURM's signals reach
