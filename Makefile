@@ -1,8 +1,10 @@
 # make demo    environment, embedded data, all trainings, evaluation, report
 # make test    environment, then the tests
 # make check   formatting, lint, types
-# make faults  the tests on a SLURM of their own, one by one: root, and Debian's slurmctld slurmd slurm-client.
-#              FAULTS="-k cancelled" runs some of them, SLURM_TEST_PATIENCE=3 waits longer on a slow machine
+# make faults  the tests on two kinds of SLURM of their own, one by one: root, and Debian's slurmctld slurmd
+#              slurm-client; for the kind with accounting and control groups also munge slurmdbd mariadb-server.
+#              FAULTS="-k cancelled" runs some of them, SLURM_TEST_KINDS=real those on one kind of cluster,
+#              SLURM_TEST_PATIENCE=3 waits longer on a slow machine
 # make install the environment alone
 #
 # VENV names the environment: .venv here, or one that exists already (make demo VENV=$CONDA_PREFIX).

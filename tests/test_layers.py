@@ -22,6 +22,7 @@ LAYERS = (
     "evaluation",
     "html",
     "words",
+    "cluster",
     "experiment",
     "datasets",
     "jobs",

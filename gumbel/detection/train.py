@@ -22,7 +22,7 @@ from gumbel.detection.parts import train_dataset, unwrapped
 from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.experiment import dependencies
-from gumbel.jobs import manifest, signals, status
+from gumbel.jobs import manifest, signals, slurm, status
 from gumbel.jobs.attempts import Attempts
 from gumbel.jobs.files import atomic_path
 from gumbel.jobs.lock import Claim, LostClaimError, claim
@@ -58,7 +58,8 @@ def train(config_path: Path, wait: bool = False) -> None:
         FileNotFoundError: annotations or the warm start are missing.
         FloatingPointError: the loss is not finite, or diverges.
         MemoryError, TimeoutError: too little memory, or no data.
-        SystemExit: with 128 + the signal's number, after a checkpoint, on SIGTERM, SIGUSR1 or SIGINT.
+        SystemExit: with 128 + the signal's number, after a checkpoint, on SIGTERM, SIGUSR1 or SIGINT. On SIGUSR1
+            the SLURM job is requeued before.
         ValueError: another process is at this training.
     """
     config = Config.fromfile(config_path)
@@ -151,6 +152,9 @@ def _attempt(config_path: Path, config: Config, processes: Processes, held: Clai
         _say_stopped(report, runner) if stopped else _finish(start, report, record, runner, config_path)
     processes.leave()
     if stopped:
+        # The time limit is near. Without an iteration in between, another allocation of this length would be of no use
+        if report and signals.received() == signals.TIME_LIMIT and runner.iter > report.attempts.current.first:
+            slurm.requeue()
         raise SystemExit(signals.exit_code(signals.received() or signals.SIGNALS[0]))
 
 

@@ -1,14 +1,28 @@
-import signal
-
 from snakemake.logging import logger
 
+from snakemake_interface_executor_plugins.settings import ExecMode
+
 from gumbel.datasets import weights
+from gumbel.jobs import signals
 
 if workflow.output_settings.dryrun:
-    logger.addHandler(plan.PlanHandler(EXPERIMENT.name))
+    logger.addHandler(plan.PlanHandler(EXPERIMENT, lambda: workflow.dag.needrun_jobs()))
 
-# SLURM's warning before the time limit reaches every process of a job; the training alone heeds it
-signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+if workflow.exec_mode == ExecMode.DEFAULT:
+    from gumbel.cluster import plugin
+
+    plugin.install()
+else:
+    # In a job, Snakemake may be all that SLURM's signals reach
+    signals.pass_on()
+# A profile says how many processes train a cell
+for asked in workflow.resource_settings.overwrite_resources.values():
+    if "processes" in asked and int(asked["processes"].raw) != EXPERIMENT.gpus:
+        raise WorkflowError(
+            f"expected as many `gpus` in the profile as in the experiment {EXPERIMENT.name}, found "
+            f"{asked['processes'].raw} and {EXPERIMENT.gpus}; change one of them: at the top of "
+            "workflow/profiles/slurm/config.yaml, or in the experiment's file"
+        )
 
 
 # Settings that a job depends on, as the experiment that it is given: `params.settings` in braces
