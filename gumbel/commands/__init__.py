@@ -103,12 +103,11 @@ def file_to_write(flag: str = "--output", **settings: Any) -> Argument:
     return Argument(flag, type=Path, writes=True, **{"metavar": "FILE"} | settings)
 
 
-def experiment(default: str | None = None) -> Argument:
-    """``--experiment``; the function is given the checked ``Experiment``."""
-    words = "a YAML file, a name in configs/experiments, or the experiment itself in braces (YAML or JSON)"
-    return Argument(
-        "--experiment", type=_given, read=matrix.load, required=default is None, default=default, help=words
-    )
+def experiment(default: str | None = None, flag: str = "--experiment", words: str = "") -> Argument:
+    """An experiment, by default ``--experiment``; the function is given the checked ``Experiment``."""
+    words += "a YAML file, a name in configs/experiments, or the experiment itself in braces (YAML or JSON)"
+    option = {"required": default is None, "default": default} if flag.startswith("-") else {}
+    return Argument(flag, type=_given, read=matrix.load, help=words, **option)
 
 
 def source() -> Argument:

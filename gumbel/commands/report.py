@@ -25,14 +25,16 @@ def collect(experiment: Experiment, output: Path) -> None:
 def report(experiment: Experiment, output: Path) -> None:
     """Judge the paper's claims and write the report.
 
-    The page and its exports go to reports/EXPERIMENT; run `collect` first.
+    The page and its exports go to reports/EXPERIMENT, and reports/index.html lists it. Run `collect` first.
 
     Example:
       python -m gumbel report --experiment mini --output reports/summary.html
     """
+    from gumbel.report.index import write_index
     from gumbel.report.page.render import render
 
     render(experiment, output)
+    write_index()
 
 
 @command(experiment())
@@ -51,6 +53,30 @@ def headline(experiment: Experiment) -> None:
     if not summary.exists():
         raise FileNotFoundError(f"expected {summary}, found nothing there; run `snakemake {summary}`")
     print(headline_table(pd.read_parquet(summary)))
+
+
+@command(
+    experiment(flag="first", words="the baseline: "),
+    experiment(flag="second", words="what is compared with it: "),
+    file_to_write(help="also write the differences (CSV)"),
+)
+def compare_experiments(first: Experiment, second: Experiment, output: Path | None) -> None:
+    """Print what differs between two experiments: settings, and the AP of the cells that both have.
+
+    Differences are second minus first: a positive one means that the second experiment scores higher. Both must be
+    evaluated on the same images.
+
+    Example:
+      python -m gumbel compare-experiments lvis lvis_rfs
+    """
+    from gumbel.jobs.files import atomic_path
+    from gumbel.report.experiments import as_text, compare_experiments
+
+    compared = compare_experiments(first, second)
+    if output:
+        with atomic_path(output) as temporary:
+            compared.differences.to_csv(temporary, index=False)
+    print(as_text(compared, first, second))
 
 
 @command(experiment(), file_to_write(help="also write the table (CSV)"))

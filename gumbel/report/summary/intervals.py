@@ -33,8 +33,8 @@ def bounds(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
 def mean_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
     """Means over the seeds of every activation and scoring, as rows of the summary, with their 95 % intervals."""
     for architecture in experiment.architectures:
-        for activation, scoring in _sides(experiment):
-            seeds = list(_load(experiment, architecture, (activation, scoring), root).values())
+        for activation, scoring in sides(experiment):
+            seeds = list(load_seeds(experiment, architecture, (activation, scoring), root).values())
             for iou_type, metric in METRICS if seeds else ():
                 try:
                     value, low, high = bootstrap.interval_over_seeds([seed[iou_type] for seed in seeds], metric)
@@ -61,17 +61,18 @@ def paired_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
     activation's for itself; an interval from one seed says nothing about other trainings.
     """
     for architecture in experiment.architectures:
-        sides = {side: _load(experiment, architecture, side, root) for side in _sides(experiment)}
-        for of, against in permutations([side for side in sides if sides[side]], 2):
+        found = {side: load_seeds(experiment, architecture, side, root) for side in sides(experiment)}
+        for of, against in permutations([side for side in found if found[side]], 2):
             for figure in METRICS:
-                yield from _paired_row(architecture, of, against, sides, figure)
+                yield from _paired_row(architecture, of, against, found, figure)
 
 
-def _sides(experiment: Experiment) -> list[Scored]:
+def sides(experiment: Experiment) -> list[Scored]:
+    """Every activation of an experiment under every scoring."""
     return [(name, scoring) for name in experiment.activations for scoring in matrix.scorings(experiment, name)]
 
 
-def _load(experiment: Experiment, architecture: str, side: Scored, root: Path) -> dict[int, dict[str, Resamples]]:
+def load_seeds(experiment: Experiment, architecture: str, side: Scored, root: Path) -> dict[int, dict[str, Resamples]]:
     """Resamples of an activation by seed; seeds without, or with a damaged file (the cell says so), are left out."""
     activation, scoring = side
     found = {}
