@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gumbel import datasets
+from gumbel.commands import ABOUT, Argument, Command, commands
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import atomic_path
 from gumbel.paths import ABBREVIATIONS, OUTPUTS, REPOSITORY
@@ -60,6 +61,26 @@ which values are those of the released code.
 """
 
 
+COMMANDS_PAGE = """\
+# Commands
+
+{note}
+
+`make install` puts the script `gumbel` beside `python -m gumbel`; they are the same. `gumbel completion bash` prints a
+script that completes stages, options and files in the shell.
+
+{about}
+
+{sections}
+"""
+
+
+def commands_page() -> str:
+    """``docs/commands.md``, from the help of every subcommand."""
+    sections = [_section(name, command) for name, command in commands().items()]
+    return COMMANDS_PAGE.format(note=NOTE, about=ABOUT.partition("\n")[0], sections="\n\n".join(sections))
+
+
 def outputs_page() -> str:
     """``docs/outputs.md``, from the table of paths."""
     rows = [(f"`{pattern}`", stage, meaning) for pattern, stage, meaning in OUTPUTS]
@@ -85,7 +106,7 @@ def experiment_page() -> str:
     return EXPERIMENT_PAGE.format(note=NOTE, sections="\n\n".join(sections))
 
 
-PAGES = {"outputs.md": outputs_page, "experiment.md": experiment_page}
+PAGES = {"outputs.md": outputs_page, "experiment.md": experiment_page, "commands.md": commands_page}
 
 
 def write() -> None:
@@ -93,6 +114,24 @@ def write() -> None:
     for name, page in PAGES.items():
         with atomic_path(REPOSITORY / "docs" / name) as temporary:
             temporary.write_text(page())
+
+
+def _section(name: str, command: Command) -> str:
+    """A subcommand: what it does, an example, and its arguments."""
+    about, _, examples = command.description.partition("\n\nExample")
+    lines = [line.removeprefix("  ") for line in examples.splitlines()[1:]]
+    parts = [f"## {name}", about, "\n".join(["```console", *lines, "```"])]
+    if command.arguments:
+        rows = [(_argument(one), one.help.replace("|", "\\|").replace("*/", "\\*/")) for one in command.arguments]
+        parts.append(_table(("argument", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
+def _argument(one: Argument) -> str:
+    """An argument as code, with the values that it may have; those that have to be given are marked."""
+    choices = " ".join(one.settings.get("choices", ()))
+    needed = " (required)" if one.settings.get("required") else ""
+    return f"`{' '.join([one.flags[0], choices]).strip()}`{needed}"
 
 
 def _table_of(title: str, schema: dict[str, Any], definitions: dict[str, Any]) -> str:
