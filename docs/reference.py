@@ -17,12 +17,12 @@ OUTPUTS_PAGE = """\
 
 {note}
 
-Every path is relative to the folder that the command runs in. `python -m gumbel STAGE --help` says what a stage reads.
+Paths are relative to the folder that the command runs in. [Commands](commands.md) says what each stage reads.
 
 {abbreviations}
 
-Each file is written under a temporary name and renamed, so a file that exists is whole. Tables are Parquet, small
-records JSON with a `schema` version, arrays NumPy's npz.
+Files are written under a temporary name and then renamed, so a file that exists is complete. Tables are Parquet, small
+records are JSON with a `schema` version, and arrays are NumPy's npz.
 
 {table}
 """
@@ -39,23 +39,24 @@ snakemake --configfile configs/experiments/mini.yaml     # the whole experiment
 snakemake --config 'seeds=[0,1]'                         # mini, with one key changed
 ```
 
-`base` takes over every key of another experiment but `name` and `description`: of one in `configs/experiments/` by its
-name, or of any file. A key that stands in the file goes over the base's, whole: `cells: {{}}` leaves all of these out.
+`base` inherits every key of another experiment except `name` and `description`. It is the name of one in
+`configs/experiments/`, or a path. A key in the file replaces the whole key of the base: `cells: {{}}` removes all cells'
+settings.
 
 ```yaml
 base: lvis
 name: lvis_101
-description: The backbone of 101 layers, trained twice as long.
+description: The 101-layer backbone, trained twice as long.
 recipe: 2x
 architectures: [mask_rcnn_r101]
 ```
 
-`recipe` implies `schedule` and `oversample`. With `reproduction: true` an experiment cannot say otherwise, and its
-`dataset` is that of the released recipes; else both are free.
+`recipe` implies `schedule` and `oversample`. With `reproduction: true` these cannot be changed, and `dataset` must be that of
+the released recipes. Otherwise you can choose them freely.
 
-An unknown key, a missing one, an architecture, activation, data set or schedule that does not exist, and a `batch` that
-the GPUs cannot make are refused before anything runs. [The recipe](recipe.md) says
-which values are those of the released code.
+Mistakes are reported before anything runs: unknown and missing keys, architectures, activations, data sets or schedules
+that do not exist, and a `batch` that the GPUs cannot make up. [The recipe](recipe.md) says which values are those of the
+released code.
 
 {sections}
 """
