@@ -6,13 +6,18 @@
 #              FAULTS="-k cancelled" runs some of them, SLURM_TEST_KINDS=real those on one kind of cluster,
 #              SLURM_TEST_PATIENCE=3 waits longer on a slow machine
 # make install the environment alone
+# make docs    the documentation site, in build/site; with the demo's report where make demo has made it
+# make links   the external links of the documentation
+# make package sdist and wheel in build/dist, their metadata checked
 #
 # VENV names the environment: .venv here, or one that exists already (make demo VENV=$CONDA_PREFIX).
+# TOOLS names another environment, which docs, links and package make for themselves.
 # TORCH_INDEX names an index of wheels with another build of the pinned torch than pip's own index has, such as one for
 # an older driver (docs/how-to/gpu-environment.md): make install TORCH_INDEX=https://...
 
 PYTHON ?= python3.11
 VENV ?= .venv
+TOOLS ?= .venv-tools
 BIN := $(abspath $(VENV))/bin
 HEADER := $(abspath $(VENV))/torch_types.h
 # CFLAGS replace Python's own, its -O with them
@@ -26,7 +31,7 @@ EXPERIMENT := results/mini/experiment.yaml
 SOURCES := gumbel tests benchmarks configs workflow/scripts
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test faults check install prerequisites
+.PHONY: demo test faults check install docs links package prerequisites
 
 demo: $(STAMP)
 	@mkdir -p .snakemake
@@ -55,6 +60,25 @@ check: $(STAMP)
 	snakemake --lint
 
 install: $(STAMP)
+
+docs: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "The site: $(abspath build/site/index.html)"
+
+links: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m sphinx -q -b linkcheck docs build/links
+
+package: $(TOOLS)/.installed
+	@rm -rf build/dist
+	$(TOOLS)/bin/python -m build --outdir build/dist .
+	$(TOOLS)/bin/python -m twine check --strict build/dist/*
+
+$(TOOLS)/.installed: pyproject.toml requirements.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(TOOLS)/bin/python -m pip install --quiet --constraint requirements.txt $(TORCH_FROM) torch \
+	  --group docs --group package
+	@touch $@
 
 $(STAMP): requirements.txt pyproject.toml | prerequisites
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

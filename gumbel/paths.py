@@ -52,6 +52,7 @@ OUTPUTS = (
     ("{folder}/logs/{stage}.log", "(Snakemake)", "what the stage printed"),
     ("{folder}/benchmarks/{stage}.tsv", "(Snakemake)", "time and memory of the stage"),
     ("reports/summary.html", "report", "the report of the experiment that was run last: a copy of its page"),
+    ("reports/index.html", "report", "every experiment that has a report: what, when, verdicts, link"),
     ("reports/{experiment}/summary.html", "report", "the report, one self-contained page"),
     ("reports/{experiment}/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate"),
     ("reports/{experiment}/progress.html", "(Snakemake)", "how far every training is, while the workflow runs; also `status --html`"),
@@ -68,6 +69,8 @@ ABBREVIATIONS = {
 
 #: The page of the experiment that was run last.
 REPORT = Path("reports/summary.html")
+#: The list of all experiments that have a page.
+INDEX = Path("reports/index.html")
 
 DATA = Path("data")
 
