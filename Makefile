@@ -18,11 +18,12 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 TOOLS ?= .venv-tools
-BIN := $(abspath $(VENV))/bin
-HEADER := $(abspath $(VENV))/torch_types.h
+# A folder may have spaces in its name: $(abspath ...) and targets would take its words for several
+BIN := $(if $(filter /%,$(firstword $(VENV))),$(VENV),$(CURDIR)/$(VENV))/bin
 # CFLAGS replace Python's own, its -O with them
 MMCV_FLAGS := -O2 -DNDEBUG -g0 -w $(CFLAGS)
-STAMP := $(VENV)/.installed
+SPACE := $() $()
+STAMP := $(subst $(SPACE),\$(SPACE),$(VENV))/.installed
 # A build has a label behind its version, which pip prefers: 2.13.0+cu126 to 2.13.0
 TORCH_FROM := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # pip keeps what it compiled without a word about the torch and the GPUs that it was compiled for
@@ -44,7 +45,7 @@ demo: $(STAMP)
 	echo "The matrix: 15 trainings of tiny models on embedded data, two at a time. About 20 minutes on 2 cores."; \
 	snakemake --quiet rules -- reports/summary.html && \
 	python -m gumbel headline --experiment $(EXPERIMENT) && \
-	echo "The report: $(abspath reports/summary.html)"
+	echo "The report: $(CURDIR)/reports/summary.html"
 
 test: $(STAMP)
 	python -m pytest
@@ -63,7 +64,7 @@ install: $(STAMP)
 
 docs: $(TOOLS)/.installed
 	$(TOOLS)/bin/python -m sphinx -q -W --keep-going -b html docs build/site
-	@echo "The site: $(abspath build/site/index.html)"
+	@echo "The site: $(CURDIR)/build/site/index.html"
 
 links: $(TOOLS)/.installed
 	$(TOOLS)/bin/python -m sphinx -q -b linkcheck docs build/links
@@ -81,34 +82,36 @@ $(TOOLS)/.installed: pyproject.toml requirements.txt
 	@touch $@
 
 $(STAMP): requirements.txt pyproject.toml | prerequisites
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
 	@echo "1/3  torch (a CUDA build of several GB, unless pip is pointed at a CPU build of the same version)"
-	@$(BIN)/python -m pip install --quiet --constraint requirements.txt $(TORCH_FROM) torch setuptools wheel ninja psutil numpy
+	@"$(BIN)/python" -m pip install --quiet --constraint requirements.txt $(TORCH_FROM) torch setuptools wheel ninja psutil numpy
 	@echo "2/3  mmcv's operators are compiled once: 2 minutes on two cores, 5 on a slow machine; pip keeps the result"
 # Three quarters of the time would go into reading torch's headers, 77 times: they are precompiled. A compiler that
-# can't use the precompiled file reads the header beside it.
-	@echo '#include <torch/types.h>' > $(HEADER)
-	@-$(CXX) $(MMCV_FLAGS) -fPIC -std=c++17 -x c++-header $(HEADER) -o $(HEADER).gch \
-	  $$($(BIN)/python -c 'from torch.utils.cpp_extension import include_paths; print(*("-I" + path for path in include_paths()))')
-	@MMCV_WITH_OPS=1 CFLAGS="$(MMCV_FLAGS) -include $(HEADER)" MAX_JOBS=$${MAX_JOBS:-$$(nproc)} $(BIN)/python -m pip install --quiet \
+# can't use the precompiled file reads the header beside it. Compilers split flags at spaces: the environment gets a
+# name without any.
+	@place=$$(mktemp -d) && trap "rm -rf '$$place'" EXIT && ln -s "$(BIN)/.." $$place/venv && \
+	python=$$place/venv/bin/python header=$$place/torch_types.h; \
+	echo '#include <torch/types.h>' > $$header; \
+	$(CXX) $(MMCV_FLAGS) -fPIC -std=c++17 -x c++-header $$header -o $$header.gch \
+	  $$($$python -c 'from torch.utils.cpp_extension import include_paths; print(*("-I" + path for path in include_paths()))') || true; \
+	MMCV_WITH_OPS=1 CFLAGS="$(MMCV_FLAGS) -include $$header" MAX_JOBS=$${MAX_JOBS:-$$(nproc)} $$python -m pip install --quiet \
 	  --no-build-isolation --no-deps $(MMCV_CACHE) $$(grep '^mmcv==' requirements.txt)
-	@rm -f $(HEADER) $(HEADER).gch
 	@echo "3/3  everything else"
-	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --requirement requirements.txt
-	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
-	@$(BIN)/python -c "from mmcv.ops import nms"
-	@$(BIN)/python -m gumbel.evaluation.compiled
-	@touch $@
+	@"$(BIN)/python" -m pip install --quiet --no-build-isolation --no-deps --requirement requirements.txt
+	@"$(BIN)/python" -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@"$(BIN)/python" -c "from mmcv.ops import nms"
+	@"$(BIN)/python" -m gumbel.evaluation.compiled
+	@touch "$(VENV)/.installed"
 
 prerequisites:
 	@missing=; \
 	say() { missing=1; echo "missing: $$1"; echo "  get it: $$2"; }; \
-	test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	test -x "$(BIN)/python" || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 	  say "Python 3.11 ($(PYTHON))" "Debian 12: apt-get install python3.11 python3.11-venv python3.11-dev; or make PYTHON=/path/to/python3.11"; \
-	test -x $(BIN)/python || ! $(PYTHON) -c '' 2>/dev/null || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	test -x "$(BIN)/python" || ! "$(PYTHON)" -c '' 2>/dev/null || "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
 	  say "Python's venv module" "Debian: apt-get install python3.11-venv"; \
-	! $(PYTHON) -c '' 2>/dev/null || \
-	  $(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
+	! "$(PYTHON)" -c '' 2>/dev/null || \
+	  "$(PYTHON)" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
 	  say "Python's headers" "Debian: apt-get install python3.11-dev"; \
 	command -v c++ >/dev/null || command -v g++ >/dev/null || \
 	  say "a C++ compiler" "Debian: apt-get install g++"; \

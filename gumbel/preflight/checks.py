@@ -179,6 +179,15 @@ def writing(experiment: Experiment) -> Iterator[Check]:
     )
 
 
+def splits(experiment: Experiment) -> Check:
+    """That every split which is trained on or predicted has pictures and categories."""
+    files, warm_start = matrix.data(experiment), experiment.warm_start
+    names = dict.fromkeys(["train", *experiment.splits, *([warm_start.split] if warm_start else [])])
+    sizes = {name: (files.size(name), files.classes(name)) for name in names}
+    words = "; ".join(f"{name} {images} images, {classes} categories" for name, (images, classes) in sizes.items())
+    return Check("splits", all(map(all, sizes.values())), words, "say other sizes in `data`, or leave the split out")
+
+
 def data(experiment: Experiment) -> Iterator[Check]:
     """Annotations as they were verified or generated, and the weights that trainings start from."""
     files = matrix.data(experiment)

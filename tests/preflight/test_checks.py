@@ -111,6 +111,14 @@ def test_a_folder_that_cannot_be_written_to_and_a_clock_that_is_off_are_refused(
     assert (found.name, found.passed) == ("writing", False)
 
 
+def test_a_split_without_pictures_is_refused_by_name():
+    assert checks.splits(MINI).passed
+    empty = MINI.model_copy(update={"data": {**MINI.data, "warm_start_images": 0}})
+    check = checks.splits(empty)
+    assert not check.passed
+    assert "warm_start 0 images" in check.found
+
+
 @pytest.fixture
 def downloaded(tmp_path, monkeypatch):
     """Data and weights in miniature, recorded as verified."""

@@ -15,7 +15,7 @@ SPLITS = ("train", "val", "val_uniform", "warm_start")
 class MiniData(Section):
     """The embedded data, generated from OpenMoji pictures."""
 
-    seed: int = Field(0, description="seed of every random choice; the same seed gives the same bytes")
+    seed: int = Field(0, ge=0, description="seed of every random choice; the same seed gives the same bytes")
     image_size: int = Field(128, ge=32, description="side of the square scenes in pixels")
     categories: int = Field(45, ge=6, description="LVIS categories of train and val, split r/c/f in LVIS's proportions")
     train_images: int = Field(800, ge=1, description="images of `train`")
