@@ -45,6 +45,7 @@ OUTPUTS = (
     ("{cell}/errors/{split}/{scoring}.json", "evaluate", "types of error, score histogram and calibration, of the first split"),
     ("{cell}/over_training/{percent}/", "train", "`train/checkpoint.pth` at that share of the training, with its predictions and metrics"),
     ("{cell}/weight_norms.parquet", "weight-norms", "classifier weight norm per stage and category, with training counts"),
+    ("{cell}/received.json", "unpack", "of a cell that was trained elsewhere: its archive, and what of it was computed anew"),
     ("{output_folder}/manifests/{output}.json", "(every stage)", "where and when the job of an output ran, from which files, with how much memory"),
     ("{folder}/logs/{stage}.log", "(Snakemake)", "what the stage printed"),
     ("{folder}/benchmarks/{stage}.tsv", "(Snakemake)", "time and memory of the stage"),
@@ -181,6 +182,10 @@ class CellPaths(TrainingPaths):
     @property
     def weight_norms(self) -> Path:
         return self.root / "weight_norms.parquet"
+
+    @property
+    def received(self) -> Path:
+        return self.root / "received.json"
 
 
 @dataclass(frozen=True)
