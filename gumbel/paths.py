@@ -48,6 +48,7 @@ OUTPUTS = (
     ("{cell}/errors/{split}/{scoring}.json", "evaluate", "types of error, score histogram and calibration, of the first split"),
     ("{cell}/over_training/{percent}/", "train", "`train/checkpoint.pth` at that share of the training, with its predictions and metrics"),
     ("{cell}/weight_norms.parquet", "weight-norms", "classifier weight norm per stage and category, with training counts"),
+    ("{cell}/received.json", "unpack", "of a cell that was trained elsewhere: its archive, and what of it was computed anew"),
     ("{output_folder}/manifests/{output}.json", "(every stage)", "where and when the job of an output ran, from which files, with how much memory"),
     ("{folder}/logs/{stage}.log", "(Snakemake)", "what the stage printed"),
     ("{folder}/benchmarks/{stage}.tsv", "(Snakemake)", "time and memory of the stage"),
@@ -145,6 +146,7 @@ class CellPaths(TrainingPaths):
     """Files of a cell: those of its training, and what is derived from it."""
 
     weight_norms = File("weight_norms.parquet")
+    received = File("received.json")
 
     def predictions(self, split: str, scoring: str) -> Path:
         return self.root / "predictions" / split / f"{scoring}.parquet"

@@ -16,6 +16,7 @@ LAYERS = (
     "commands",
     "report",
     "monitor",
+    "exchange",
     "analysis",
     "preflight",
     "detection",

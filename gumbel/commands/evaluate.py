@@ -60,29 +60,22 @@ def evaluate(
     Example:
       python -m gumbel evaluate --annotations val.json --predictions predictions.parquet --output metrics.json
     """
-    from gumbel.analysis.errors import describe, find_errors
-    from gumbel.evaluation import bootstrap as resampling
-    from gumbel.evaluation.lvis_ap import score
-    from gumbel.jobs.files import atomic_path, write_json
+    from gumbel.analysis.evaluate import write_evaluation
 
-    scores = score(
+    write_evaluation(
         annotations,
         predictions,
+        output,
         iou_type,
+        per_category=per_category,
+        bootstrap=bootstrap,
+        errors=errors,
+        replicates=replicates,
+        seed=seed,
         images=images,
         protocol=protocol,
         backend=backend,
-        overlaps=errors is not None,
     )
-    write_json(output, scores.metrics)
-    if per_category:
-        with atomic_path(per_category) as temporary:
-            scores.per_category.to_parquet(temporary, index=False)
-    if bootstrap:
-        matches = scores.found.matches.items()
-        resampling.save(bootstrap, {kind: resampling.resample(found, replicates, seed) for kind, found in matches})
-    if errors:
-        write_json(errors, describe(find_errors(scores.found)))
 
 
 @command(

@@ -202,6 +202,7 @@ def _finish(start: Start, report: ReportHook, record: manifest.Record, runner: R
     facts = dict(
         config_sha256=manifest.sha256(config_path),
         data_sha256=start.inputs,
+        code=dependencies.code(runner.cfg.cell.activation),
         fingerprint=start.fingerprint,
         checkpoint_sha256=manifest.sha256(finished.checkpoint),
         seconds=report.attempts.seconds,

@@ -105,7 +105,7 @@ class PlanHandler(logging.Handler):
             name = str(files.root.relative_to(self.paths.root))
             if rule in CONFIGURATIONS and files.config.exists():
                 self.rewritten[name] = _why(reason)
-            elif rule in TRAININGS and files.checkpoint.exists():
+            elif rule in TRAININGS and (files.checkpoint.exists() or files.manifest.exists()):
                 self.thrown_away[name] = _hours(files.manifest), _why(reason)
 
     def summary(self) -> str:

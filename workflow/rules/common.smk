@@ -1,3 +1,5 @@
+import gc
+
 from snakemake.logging import logger
 
 from snakemake_interface_executor_plugins.settings import ExecMode
@@ -6,6 +8,8 @@ from gumbel.datasets import weights
 from gumbel.jobs import signals
 
 if workflow.output_settings.dryrun:
+    # The graph of jobs lives to the end of a dry run: looking for garbage in it takes a fifth of its time
+    gc.disable()
     logger.addHandler(plan.PlanHandler(EXPERIMENT, lambda: workflow.dag.needrun_jobs()))
 
 if workflow.exec_mode == ExecMode.DEFAULT:
@@ -65,7 +69,7 @@ def warm_start_sources(wildcards):
     )
 
 
-def matrix_sources():
+def matrix_sources(wildcards):
     """The files that any configuration of the experiment depends on."""
     return sorted(
         {
@@ -79,6 +83,23 @@ def matrix_sources():
             )
         }
     )
+
+
+# Lists of the whole matrix are functions: every job starts Snakemake anew, and makes none of them
+def evidence(wildcards):
+    """What the summary is made from."""
+    if EXPERIMENT.allow_missing:
+        return []
+    files = [path for cell in CELLS for path in matrix.evidence(EXPERIMENT, cell)]
+    return [*files, FILES.object_distribution]
+
+
+def head_only_metrics(wildcards):
+    """What the order of the activations with their classification layers alone is made from."""
+    cells = (
+        FILES.head_only(cell.architecture, cell.activation, cell.seed) for cell in CELLS
+    )
+    return [files.metrics(EXPERIMENT.splits[0], "matched") for files in cells]
 
 
 # Cells whose weights the experiment names are never trained, not even where these weights are missing

@@ -1,13 +1,7 @@
-EVIDENCE = [path for cell in CELLS for path in matrix.evidence(EXPERIMENT, cell)]
-CELL_FOLDERS = [cell.paths(EXPERIMENT).root for cell in CELLS]
-
-
 rule collect:
     input:
         experiment=FILES.experiment,
-        evidence=(
-            [] if EXPERIMENT.allow_missing else [*EVIDENCE, FILES.object_distribution]
-        ),
+        evidence=evidence,
     output:
         report(
             FILES.summary,
@@ -23,7 +17,12 @@ rule collect:
     params:
         # With allow_missing all that is there counts, and no job is run to make more of it
         found=(
-            fingerprint([*CELL_FOLDERS, FILES.object_distribution])
+            fingerprint(
+                [
+                    *(cell.paths(EXPERIMENT).root for cell in CELLS),
+                    FILES.object_distribution,
+                ]
+            )
             if EXPERIMENT.allow_missing
             else None
         ),

@@ -37,7 +37,7 @@ rule recipe:
     conda:
         ENVIRONMENT
     params:
-        sources=matrix_sources(),
+        sources=matrix_sources,
     shell:
         "python -m gumbel recipe --experiment {input.experiment:q} --output {output:q} &> {log:q}"
 
