@@ -131,7 +131,7 @@ def other_predictions(cell: CellPaths, **facts: str) -> None:
             found.category_id[:1],
             found.score[:1],
             found.shapes.box[:1],
-            found.masks(np.arange(1)),
+            found.shapes.take(np.arange(1)).masks(),
         )
 
 
