@@ -40,8 +40,8 @@ snakemake --config 'seeds=[0,1]'                         # mini, with one key ch
 ```
 
 `base` inherits every key of another experiment except `name` and `description`. It is the name of one in
-`configs/experiments/`, or a path. A key in the file replaces the whole key of the base: `cells: {{}}` removes all cells'
-settings.
+`configs/experiments/`, or a path. A key in the file replaces the whole key of the base: `cells: {{}}` removes all
+cells' settings.
 
 ```yaml
 base: lvis
@@ -51,12 +51,12 @@ recipe: 2x
 architectures: [mask_rcnn_r101]
 ```
 
-`recipe` implies `schedule` and `oversample`. With `reproduction: true` these cannot be changed, and `dataset` must be that of
-the released recipes. Otherwise you can choose them freely.
+`recipe` implies `schedule` and `oversample`. With `reproduction: true` these cannot be changed, and `dataset` must be
+that of the released recipes. Otherwise you can choose them freely.
 
 Mistakes are reported before anything runs: unknown and missing keys, architectures, activations, data sets or schedules
-that do not exist, and a `batch` that the GPUs cannot make up. [The recipe](recipe.md) says which values are those of the
-released code.
+that do not exist, and a `batch` that the GPUs cannot make up. [The recipe](recipe.md) says which values are those of
+the released code.
 
 {sections}
 """

@@ -19,6 +19,7 @@ from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentation
 from gumbel.evaluation.pairs import Pairs, Scene, assign, box_pairs, lower, mask_pairs
 from gumbel.evaluation.predictions import Predictions, Shapes, scan_predictions
 from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection, select
+from gumbel.jobs.terminal import track
 
 LEAST = float(IOU_THRESHOLDS[0])
 ALL = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
@@ -116,7 +117,9 @@ def find_matches(
     iou_types = tuple(iou_types)
     pieces: dict[str, list[_Piece]] = {iou_type: [] for iou_type in iou_types}
     lying: list[tuple[np.ndarray, ...]] = []
-    parts = _parts(truth, predictions, chosen)
+    parts = track(
+        _parts(truth, predictions, chosen), "matching detections", len(chosen.rows), lambda part: len(part.category)
+    )
     for found, facts in _in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts):
         for iou_type, piece in found.items():
             pieces[iou_type].append(piece)

@@ -10,6 +10,7 @@ from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.matches import Matches, Ranking
 from gumbel.evaluation.metrics import Categories, figures
 from gumbel.evaluation.protocol import IOU_THRESHOLDS
+from gumbel.jobs.terminal import track
 
 LEVELS = 101  #: of recall; level k is k * _STEP to the last bit
 _STEP = 0.01
@@ -29,7 +30,8 @@ def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
     """
     parts = np.array_split(weights, -(-len(weights) // _ROWS))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = list(pool.map(lambda part: _figures(matches, part), parts))
+        work = pool.map(lambda part: _figures(matches, part), parts)
+        found = list(track(work, "resampling images", len(parts)))
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
