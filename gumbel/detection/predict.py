@@ -36,6 +36,7 @@ from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.evaluation.predictions import PredictionWriter
 from gumbel.jobs import manifest
+from gumbel.jobs.terminal import track
 from gumbel.paths import parts as parts_folder
 
 SCORINGS = ("matched", "released")
@@ -199,7 +200,7 @@ def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files
     category_ids = np.asarray(loader.dataset.cat_ids)
     threshold = float(model.roi_head.test_cfg.mask_thr_binary)
     detect = Detector(model, files)
-    batches = iter(loader)
+    batches = track(loader, "predicting batches")
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as writing, torch.inference_mode():
         for start, part in images.items():
