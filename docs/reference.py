@@ -35,7 +35,7 @@ An experiment is a YAML file in `configs/experiments/`:
 
 ```console
 snakemake --configfile configs/experiments/mini.yaml     # the whole experiment
-snakemake --config 'seeds=[0,1]'                         # mini, with one key changed
+snakemake --config name=mini2 'seeds=[0,1]'              # mini, with two keys changed
 ```
 
 `base` takes over every key of another experiment but `name` and `description`: of one in `configs/experiments/` by its

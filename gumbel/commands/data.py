@@ -7,10 +7,17 @@ from gumbel.experiment import matrix
 from gumbel.experiment.schema import Source
 
 
-@command(source())
-def data(experiment: Source) -> None:
+@command(
+    source(),
+    Argument(
+        "--every-picture",
+        action="store_true",
+        help="compare the size of all pictures with the annotations, not of some",
+    ),
+)
+def data(experiment: Source, every_picture: bool) -> None:
     """Provide an experiment's data: generate it, or download, verify and link it."""
-    matrix.data(experiment).provide()
+    matrix.data(experiment).provide(every_picture)
 
 
 @command(
