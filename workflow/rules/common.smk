@@ -1,3 +1,4 @@
+import os
 import signal
 
 from snakemake.logging import logger
@@ -10,6 +11,19 @@ if workflow.output_settings.dryrun:
 # SLURM's warning before the time limit reaches every process of a job; the training alone heeds it
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
+
+# Jobs find Python and torchrun where Snakemake's own are, with its environment activated or not; an environment that
+# Snakemake itself makes for a rule goes before it
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def files_of_the_project(folder):
+    """Every file below a folder of the project, named from here: the project may be moved."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(os.path.relpath(path) for path in found)
+
+
+PAPER = files_of_the_project(paths.CONFIGS / "paper")
 
 # Settings that a job depends on, as the experiment that it is given: `params.settings` in braces
 SETTINGS = '"{{$(printf %s {params.settings:q})}}"'
