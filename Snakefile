@@ -25,7 +25,8 @@ min_version("9.0")
 report: "reports/captions/workflow.rst"
 
 
-if "name" not in config:
+# Settings of the command line go over it, or over the base that they name
+if not workflow.overwrite_configfiles and "base" not in config:
 
     configfile: str(paths.CONFIGS / "experiments" / "mini.yaml")
 

@@ -36,7 +36,7 @@ An experiment is a YAML file in `configs/experiments/`:
 
 ```console
 snakemake --configfile configs/experiments/mini.yaml     # the whole experiment
-snakemake --config 'seeds=[0,1]'                         # mini, with one key changed
+snakemake --config name=mini2 'seeds=[0,1]'              # mini, with two keys changed
 ```
 
 `base` inherits every key of another experiment except `name` and `description`. It is the name of one in

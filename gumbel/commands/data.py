@@ -7,8 +7,15 @@ from gumbel.experiment import matrix
 from gumbel.experiment.schema import Source
 
 
-@command(source())
-def data(experiment: Source) -> None:
+@command(
+    source(),
+    Argument(
+        "--every-picture",
+        action="store_true",
+        help="compare the size of every image with its annotation, not only of a sample",
+    ),
+)
+def data(experiment: Source, every_picture: bool) -> None:
     """Generate an experiment's data, or download, verify and link it.
 
     Data that is already there is verified and left where it is.
@@ -16,7 +23,7 @@ def data(experiment: Source) -> None:
     Example:
       python -m gumbel data --experiment mini
     """
-    matrix.data(experiment).provide()
+    matrix.data(experiment).provide(every_picture)
 
 
 @command(

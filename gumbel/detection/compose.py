@@ -16,7 +16,7 @@ from mmengine.config import Config, ConfigDict
 from gumbel import activations
 from gumbel.datasets import DataSet
 from gumbel.detection import precision
-from gumbel.detection.options import SCALARS_EVERY, visualizer
+from gumbel.detection.curves import SCALARS_EVERY, visualizer
 from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers
 from gumbel.experiment import architectures, matrix
 from gumbel.experiment.schema import Experiment, Gol, Regions, Training, Widths
@@ -25,6 +25,7 @@ from gumbel.paths import CONFIGS, DataPaths, ExperimentPaths, TrainingPaths
 
 CUSTOM_IMPORTS = [
     "gumbel.detection.boxed_masks",
+    "gumbel.detection.curves",
     "gumbel.detection.loading",
     "gumbel.detection.losses",
     "gumbel.detection.loop",
@@ -221,7 +222,7 @@ def _training(
             visualizer=visualizer(experiment, paths),
             log_processor=dict(by_epoch=False),
             default_hooks=dict(
-                logger=dict(type="LoggerHook", interval=SCALARS_EVERY) if experiment.track else None,
+                logger=dict(type="CurvesHook", interval=SCALARS_EVERY) if experiment.track else None,
                 timer=None,
                 checkpoint=dict(type="ResumeHook", interval=schedule.checkpoint_interval, keep=2),
             ),

@@ -133,6 +133,11 @@ class HistoryHook(Hook):
         values = self.columns[name][-20:]
         return sum(values) / len(values)
 
+    def means(self, first: int, last: int) -> dict[str, float]:
+        """Mean of every column but the number of the iteration, over iterations ``first + 1`` to ``last``."""
+        chosen = {name: values[first:last] for name, values in self.columns.items() if name != "iteration"}
+        return {name: sum(values) / len(values) for name, values in chosen.items()}
+
     def table(self) -> pd.DataFrame:
         """One row an iteration: losses (means over the processes), learning rate, seconds.
 

@@ -12,10 +12,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import LVISV1Dataset
-from mmdet.registry import DATASETS
+from mmdet.registry import DATASETS, TRANSFORMS
 from platformdirs import user_cache_path
 
+from gumbel.datasets.sizes import CAUSES
 from gumbel.jobs import manifest
 from gumbel.jobs.files import atomic_path
 from gumbel.jobs.lock import claim
@@ -23,6 +25,25 @@ from gumbel.paths import mapped
 
 #: One row an image: mmdet's record of it, pickled as mmdet does, and the labels of its objects.
 SCHEMA = pa.schema({"record": pa.large_binary(), "labels": pa.large_list(pa.int32())})
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotatedImage(LoadImageFromFile):
+    """mmdet's ``LoadImageFromFile`` for a picture whose size must be that of its annotations.
+
+    Raises:
+        ValueError: it has another size; the picture is named.
+    """
+
+    def transform(self, results: dict) -> dict:
+        expected = results["height"], results["width"]
+        loaded: dict = super().transform(results)
+        if (found := loaded["img"].shape[:2]) != expected:
+            raise ValueError(
+                f"expected {results['img_path']} to have height and width {expected}, as annotated, found {found}, "
+                f"{CAUSES}; `python -m gumbel data --every-picture` finds all of them"
+            )
+        return loaded
 
 
 @DATASETS.register_module()

@@ -15,9 +15,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from gumbel.detection.checkpoints import iteration, latest_checkpoint, save_weights
+from gumbel.detection.curves import name_run
 from gumbel.detection.failures import explain
 from gumbel.detection.hooks import HistoryHook, ReportHook
-from gumbel.detection.options import check_launch, resolved, use_tracking_server
+from gumbel.detection.options import check_launch, resolved
 from gumbel.detection.parts import train_dataset, unwrapped
 from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
@@ -132,12 +133,14 @@ def _attempt(config_path: Path, config: Config, processes: Processes, held: Clai
         paths = TrainingPaths(config_path.parent)
         status.write(paths.status, status.Status(state="running", **manifest.place()))
         start = _find_start(config, paths, processes.number)
+        if not start.finished:
+            shutil.rmtree(paths.curves, ignore_errors=True)  # CurvesHook writes them again from the beginning
         report = None if start.finished else _reporter(start, config, paths, processes.number, history, held)
         processes.tell(json.dumps(asdict(start)))
     if start.finished:
         return
     config.update(work_dir=start.folder, **processes.connect())
-    use_tracking_server(config)
+    name_run(config, start.fingerprint)
     set_float32(config.precision)
     if start.checkpoint:
         config.update(load_from=start.checkpoint, resume=True)

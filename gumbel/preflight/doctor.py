@@ -42,7 +42,7 @@ def doctor(experiment: Experiment, output: Path | None = None, skip: Iterable[st
     tell(checks.versions(), checks.operators("cpu"))
     if "gpu" not in skip:
         tell(*checks.drivers(), checks.operators("cuda"))
-    tell(*checks.writing(experiment), checks.splits(experiment))
+    tell(*checks.writing(experiment), checks.splits(experiment), *checks.trackers(experiment))
     if "data" not in skip:
         tell(*checks.data(experiment))
     if experiment.warm_start:

@@ -1,4 +1,5 @@
 import gc
+import os
 
 from snakemake.logging import logger
 
@@ -28,6 +29,19 @@ for asked in workflow.resource_settings.overwrite_resources.values():
             "workflow/profiles/slurm/config.yaml, or in the experiment's file"
         )
 
+
+# Jobs find Python and torchrun where Snakemake's own are, with its environment activated or not; an environment that
+# Snakemake itself makes for a rule goes before it
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def files_of_the_project(folder):
+    """Every file below a folder of the project, named from here: the project may be moved."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(os.path.relpath(path) for path in found)
+
+
+PAPER = files_of_the_project(paths.CONFIGS / "paper")
 
 # Settings that a job depends on, as the experiment that it is given: `params.settings` in braces
 SETTINGS = '"{{$(printf %s {params.settings:q})}}"'

@@ -2,8 +2,8 @@ import re
 
 SNAPSHOT = CELL.at("{percent}")
 EVALUATE = (
-    "python -m gumbel evaluate --annotations {input.annotations} --predictions {input.predictions}"
-    " --output {output.metrics} --per-category {output.per_category}"
+    "python -m gumbel evaluate --annotations {input.annotations:q} --predictions {input.predictions:q}"
+    " --output {output.metrics:q} --per-category {output.per_category:q}"
 )
 
 
@@ -25,8 +25,8 @@ rule predict:
     resources:
         launcher="python",
     shell:
-        "{resources.launcher} -m gumbel predict {input.config} --checkpoint {input.checkpoint}"
-        " --output {output} &> {log}"
+        "{resources.launcher} -m gumbel predict {input.config:q} --checkpoint {input.checkpoint:q}"
+        " --output {output:q} &> {log:q}"
 
 
 if SCORED_TWICE:
@@ -67,7 +67,7 @@ rule evaluate:
     conda:
         ENVIRONMENT
     shell:
-        f"{EVALUATE} --bootstrap {{output.bootstrap}} --errors {{output.errors}} &> {{log}}"
+        f"{EVALUATE} --bootstrap {{output.bootstrap:q}} --errors {{output.errors:q}} &> {{log:q}}"
 
 
 # Intervals and types of error are of the first split alone, which decides the claims. The rules share no file: where
@@ -93,7 +93,7 @@ rule evaluate_split:
     conda:
         ENVIRONMENT
     shell:
-        f"{EVALUATE} &> {{log}}"
+        f"{EVALUATE} &> {{log:q}}"
 
 
 if EXPERIMENT.snapshots:

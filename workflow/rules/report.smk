@@ -1,3 +1,12 @@
+def states():
+    """What there is of every cell, and what tells why there is no more."""
+    for cell in CELLS:
+        files = cell.paths(EXPERIMENT)
+        yield from matrix.evidence(EXPERIMENT, cell)
+        yield from (files.status, files.log("train").parent)
+    yield FILES.object_distribution
+
+
 rule collect:
     input:
         experiment=FILES.experiment,
@@ -17,17 +26,12 @@ rule collect:
     params:
         # With allow_missing all that is there counts, and no job is run to make more of it
         found=(
-            fingerprint(
-                [
-                    *(cell.paths(EXPERIMENT).root for cell in CELLS),
-                    FILES.object_distribution,
-                ]
-            )
+            fingerprint(states())
             if EXPERIMENT.allow_missing
             else None
         ),
     shell:
-        "python -m gumbel collect --experiment {input.experiment} --output {output} &> {log}"
+        "python -m gumbel collect --experiment {input.experiment:q} --output {output:q} &> {log:q}"
 
 
 rule report:
@@ -35,8 +39,8 @@ rule report:
         experiment=FILES.experiment,
         summary=FILES.summary,
         recipe=[] if EXPERIMENT.allow_missing else FILES.recipe,
-        paper=sorted((paths.CONFIGS / "paper").iterdir()),
-        templates=sorted(path for path in paths.TEMPLATES.rglob("*") if path.is_file()),
+        paper=PAPER,
+        templates=files_of_the_project(paths.TEMPLATES),
     output:
         # The experiment's own page and its exports are written with it. Were they named here, Snakemake would know
         # nothing of an experiment that is run for the first time, and take the page of another one for its own
@@ -52,4 +56,4 @@ rule report:
     conda:
         ENVIRONMENT
     shell:
-        "python -m gumbel report --experiment {input.experiment} --output {output} &> {log}"
+        "python -m gumbel report --experiment {input.experiment:q} --output {output:q} &> {log:q}"

@@ -3,8 +3,8 @@ WARM_START = FILES.warm_start("{architecture}")
 # be made anew (ancient) without one. Below such an input Snakemake would overlook parameters of the training itself.
 # Signals reach every process of a job: the shell and tee live on while the training saves itself
 TRAIN = (
-    "trap '' TERM USR1; {resources.launcher} -m gumbel train --wait {input.config} 2>&1"
-    " | tee {log} >&2"
+    "trap '' TERM USR1; {resources.launcher} -m gumbel train --wait {input.config:q} 2>&1"
+    " | tee {log:q} >&2"
 )
 
 
@@ -28,7 +28,7 @@ rule config:
 rule recipe:
     input:
         experiment=FILES.experiment,
-        paper=sorted((paths.CONFIGS / "paper").iterdir()),
+        paper=PAPER,
     output:
         FILES.recipe,
     log:
@@ -59,8 +59,8 @@ rule doctor:
     resources:
         checks="--skip gpu",
     shell:
-        "python -m gumbel doctor --experiment {input.experiment} {resources.checks} --output {output} 2>&1"
-        " | tee {log} >&2"
+        "python -m gumbel doctor --experiment {input.experiment:q} {resources.checks} --output {output:q} 2>&1"
+        " | tee {log:q} >&2"
 
 
 if EXPERIMENT.warm_start:

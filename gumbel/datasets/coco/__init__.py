@@ -77,10 +77,10 @@ class Coco(DataSet):
     def inputs(self) -> tuple[Path, ...]:
         return tuple(self.given(split).annotations for split in self.splits)
 
-    def provide(self) -> None:
+    def provide(self, every_picture: bool = False) -> None:
         from gumbel.datasets.coco.provide import provide
 
-        provide(self)
+        provide(self, every_picture)
 
     def classes(self, split: str) -> int:
         return _counted(self.given(split).annotations)[0]

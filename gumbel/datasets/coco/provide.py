@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 from gumbel.datasets.annotations import URL_PREFIX, count, frequency
 from gumbel.datasets.coco import Coco
 from gumbel.datasets.links import link
+from gumbel.datasets.sizes import check_sizes
 from gumbel.jobs.files import atomic_path, write_json
 from gumbel.jobs.manifest import sha256
 
@@ -28,8 +29,10 @@ FIELDS = {
 }
 
 
-def provide(data: Coco) -> None:
+def provide(data: Coco, every_picture: bool = False) -> None:
     """Write every split of ``data`` in the LVIS v1 form, with a link to its images, and the record.
+
+    Sizes of a sample of the pictures, or of every one, are compared with the annotations.
 
     Raises:
         ValueError: the annotations are damaged, contradict one another or the images, or have no masks.
@@ -41,6 +44,8 @@ def provide(data: Coco) -> None:
     for split, record in records.items():
         files = data.given(split)
         whole = _in_lvis_form(data, split, record, categories)
+        sizes = {files.images / each["file_name"]: (each["width"], each["height"]) for each in record["images"]}
+        compared = check_sizes(sizes, every_picture)
         path = data.annotations(split)
         with atomic_path(path) as temporary:
             temporary.write_bytes(orjson.dumps(whole) + b"\n")
@@ -52,7 +57,8 @@ def provide(data: Coco) -> None:
             "images": len(whole["images"]),
             "annotations": len(whole["annotations"]),
         }
-        print(f"{path}: {seen[split]['images']} images, {seen[split]['annotations']} annotations", flush=True)
+        images, annotations = seen[split]["images"], seen[split]["annotations"]
+        print(f"{path}: {images} images, {compared} of them read, {annotations} annotations", flush=True)
     groups = Counter(category["frequency"] for category in categories)
     print(f"{len(categories)} categories, r/c/f {'/'.join(str(groups[letter]) for letter in 'rcf')}")
     with atomic_path(data.attribution) as temporary:

@@ -19,12 +19,12 @@ _IDENTITY = ("id", "name", "frequency")
 
 def check_annotations(
     path: Path, images: int, annotations: int, categories: Rows, counted: bool
-) -> tuple[dict[str, Any], set[str]]:
+) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
     """Compare an LVIS v1 file with its published counts and categories; the file is streamed.
 
     ``counted``: whether the counts of ``categories``, which are the training split's, are this file's. Returns what was
-    seen (file, bytes, sha256, images, annotations, categories, frequencies) and the names of the pictures, as
-    ``train2017/000000000009.jpg``.
+    seen (file, bytes, sha256, images, annotations, categories, frequencies) and width and height of each picture
+    by its name, such as ``train2017/000000000009.jpg``.
 
     Raises:
         ValueError: a count or a category differs, or the file is damaged.
@@ -55,9 +55,9 @@ def check_annotations(
     return seen, pictures
 
 
-def _scan(path: Path) -> tuple[set[str], Rows, np.ndarray, np.ndarray]:
-    """Names of pictures, categories sorted by id, and image and category id of each annotation."""
-    pictures: set[str] = set()
+def _scan(path: Path) -> tuple[dict[str, tuple[int, int]], Rows, np.ndarray, np.ndarray]:
+    """Sizes of pictures by name, categories sorted by id, and image and category id of each annotation."""
+    pictures: dict[str, tuple[int, int]] = {}
     found: Rows = []
     image_ids, category_ids = array("q"), array("q")
     try:
@@ -66,7 +66,7 @@ def _scan(path: Path) -> tuple[set[str], Rows, np.ndarray, np.ndarray]:
                 image_ids.append(entry["image_id"])
                 category_ids.append(entry["category_id"])
             elif key == "images":
-                pictures.add(entry["coco_url"].removeprefix(URL_PREFIX))
+                pictures[entry["coco_url"].removeprefix(URL_PREFIX)] = entry["width"], entry["height"]
             elif key == "categories":
                 found.append({name: str(entry[name]) for name in _IDENTITY})
     except (KeyError, TypeError, AttributeError) as error:

@@ -43,7 +43,7 @@ class Mini(DataSet):
     def record(self) -> Path:
         return self.root / "checksums.json"
 
-    def provide(self) -> None:
+    def provide(self, every_picture: bool = False) -> None:
         from gumbel.datasets.mini.generate import generate
 
         generate(self.settings, self.root)
