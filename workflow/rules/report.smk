@@ -25,11 +25,7 @@ rule collect:
         ENVIRONMENT
     params:
         # With allow_missing all that is there counts, and no job is run to make more of it
-        found=(
-            fingerprint(states())
-            if EXPERIMENT.allow_missing
-            else None
-        ),
+        found=(fingerprint(states()) if EXPERIMENT.allow_missing else None),
     shell:
         "python -m gumbel collect --experiment {input.experiment:q} --output {output:q} &> {log:q}"
 
