@@ -23,7 +23,7 @@ ROW = 25.0
 CELL = dict(base="mini", name="gpu_mini", description="A cell for a GPU.", architectures=["mask_rcnn_r50"])
 CELL |= dict(activations=["gumbel"], splits=["val"], released_scoring=[])
 TINY_DATA = dict(image_size=64, categories=9, train_images=24, val_images=6, warm_start_images=12)
-TINY_DATA |= dict(warm_start_categories=8)
+TINY_DATA |= dict(warm_start_categories=8, drawings=1)
 TINY = dict(data=TINY_DATA, data_root="data/gpu_mini", schedule="mini", batch=4)
 TINY |= dict(widths=dict(base_channels=8, fpn_channels=16, fc_channels=32, mask_convs=1, anchor_scale=4))
 TINY |= dict(regions=dict(train_proposals=32, test_proposals=32, sampled=16, detections=20))

@@ -22,6 +22,7 @@ OUTPUTS = (
     ("data/{dataset}/ATTRIBUTION.md", "data", "who made the pictures, and under which licence"),
     ("data/{dataset}/checksums.json", "data", "of mini: what it was generated from, and SHA-256 of its files and pixels"),
     ("data/{dataset}/verified.json", "data", "of LVIS: which files were verified, their SHA-256 and what was counted in them"),
+    ("data/drawings/", "data", "of mini: the drawings that its scenes are made of, as npm unpacked them"),
     ("data/backbones/{name}.pth", "backbones", "ImageNet weights that trainings start from"),
     ("data/weights/{name}", "weights", "weights that an experiment names by URL, and their SHA-256 (.json)"),
     ("results/{experiment}/experiment.yaml", "(Snakemake)", "the experiment as it was resolved"),
@@ -74,6 +75,9 @@ REPORT = Path("reports/summary.html")
 INDEX = Path("reports/index.html")
 
 DATA = Path("data")
+
+#: Drawings that embedded data is made of.
+DRAWINGS = DATA / "drawings"
 
 
 def backbone(name: str) -> Path:

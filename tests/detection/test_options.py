@@ -81,8 +81,16 @@ def test_the_schedule_of_mini_is_its_file():
     assert config.train_dataloader.batch_size == 4
     assert config.optim_wrapper == {**file.optim_wrapper, "accumulative_counts": 1}
     assert config.param_scheduler == file.param_scheduler
-    assert (config.train_cfg.max_iters, config.default_hooks.checkpoint.interval) == (100, 25)
-    assert warm_start_config(MINI, "mask_rcnn_r50").train_cfg.max_iters == 180
+    assert config.train_cfg.max_iters == file.iterations
+    assert config.default_hooks.checkpoint.interval == file.checkpoint_interval
+    warm_start = Config.fromfile(CONFIGS / "schedules" / "mini_warm_start.py")
+    assert warm_start_config(MINI, "mask_rcnn_r50").train_cfg.max_iters == warm_start.iterations
+
+
+def test_a_cell_of_mini_sees_every_training_image_three_times():
+    config = cell_config(MINI, "mask_rcnn_r50", "gumbel", seed=0)
+    images = config.train_cfg.max_iters * config.train_dataloader.batch_size
+    assert images >= 3 * matrix.data(MINI).size("train")
 
 
 def test_a_warm_up_that_the_rest_of_the_schedule_waits_for_is_not_stretched():

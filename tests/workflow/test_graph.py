@@ -118,7 +118,7 @@ def test_data_and_starting_weights_are_fetched_on_the_submit_host():
     rules = (REPOSITORY / "workflow" / "rules" / "data.smk").read_text()
     assert "localrule: DATA.on_submit_host" in rules.partition("rule data:")[2].partition("rule ")[0]
     assert "localrule: True" in rules.partition("rule backbone:")[2]
-    assert [name for name in datasets.names() if datasets.get(name).on_submit_host] == ["lvis_v1"]
+    assert [name for name in datasets.names() if datasets.get(name).on_submit_host] == ["lvis_v1", "mini"]
 
 
 def lvis(tmp_path, **changes) -> str:
