@@ -5,8 +5,14 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 from gumbel.datasets import weights
 from gumbel.jobs import signals
 
+
+def planned_jobs():
+    """The jobs that would run, once Snakemake knows them."""
+    return workflow.dag.needrun_jobs()
+
+
 if workflow.output_settings.dryrun:
-    logger.addHandler(plan.PlanHandler(EXPERIMENT, lambda: workflow.dag.needrun_jobs()))
+    logger.addHandler(plan.PlanHandler(EXPERIMENT, planned_jobs))
 
 if workflow.exec_mode == ExecMode.DEFAULT:
     from gumbel.cluster import plugin
