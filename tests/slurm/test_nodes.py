@@ -21,17 +21,22 @@ def experiment(workspace: Workspace, name: str, gpus: int) -> None:
     workspace.experiment = name
 
 
-def paused(workspace: Workspace, after: int) -> tuple[int, list[psutil.Process]]:
-    """Both processes, stopped behind a checkpoint beyond iteration ``after``, and that iteration."""
+def newest(workspace: Workspace) -> int:
+    """Iteration of the last checkpoint."""
+    return max((int(path.stem.removeprefix("iter_")) for path in workspace.checkpoints()), default=0)
 
-    def newest() -> int:
-        return max((int(path.stem.removeprefix("iter_")) for path in workspace.checkpoints()), default=0)
 
-    wait_for(lambda: newest() > after and len(workspace.trainings()) == 2, "two processes train", 300, interval=0.02)
+def paused(workspace: Workspace, after: int) -> list[psutil.Process]:
+    """Both processes, stopped behind a checkpoint beyond iteration ``after``."""
+
+    def further() -> bool:
+        return newest(workspace) > after and len(workspace.trainings()) == 2
+
+    wait_for(further, "two processes train", 300, interval=0.02)
     trainings = workspace.trainings()
     for training in trainings:
         training.suspend()
-    return newest(), trainings
+    return trainings
 
 
 def disturb(cluster: Cluster, job: str, how: str) -> signal.Signals:
@@ -53,9 +58,9 @@ def disturb(cluster: Cluster, job: str, how: str) -> signal.Signals:
 def test_two_nodes_equal_one_process_through_warning_requeue_preemption_and_the_loss_of_a_node(workspace, cluster):
     workspace.set_cluster(gpus=2, nodes=2)
     experiment(workspace, "two", gpus=2)
-    snakemake, reached = workspace.start(workspace.target), 0
+    snakemake = workspace.start(workspace.target)
     for how in ("warning", "requeue", "preemption", "loss of a node"):
-        reached, trainings = paused(workspace, reached)
+        trainings = paused(workspace, newest(workspace))
         sign = disturb(cluster, cluster.job("train"), how)
         for training in trainings:
             workspace.resume_when_told(training, sign)

@@ -8,10 +8,16 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 from gumbel.datasets import weights
 from gumbel.jobs import signals
 
+
+def planned_jobs():
+    """The jobs that would run, once Snakemake knows them."""
+    return workflow.dag.needrun_jobs()
+
+
 if workflow.output_settings.dryrun:
     # The graph of jobs lives to the end of a dry run: looking for garbage in it takes a fifth of its time
     gc.disable()
-    logger.addHandler(plan.PlanHandler(EXPERIMENT, lambda: workflow.dag.needrun_jobs()))
+    logger.addHandler(plan.PlanHandler(EXPERIMENT, planned_jobs))
 
 if workflow.exec_mode == ExecMode.DEFAULT:
     from gumbel.cluster import plugin
