@@ -1,16 +1,23 @@
 # make demo    environment, embedded data, all trainings, evaluation, report
 # make test    environment, then the tests
 # make check   formatting, lint, types
-# make faults  the tests on a SLURM of their own, one by one: root, and Debian's slurmctld slurmd slurm-client.
-#              FAULTS="-k cancelled" runs some of them, SLURM_TEST_PATIENCE=3 waits longer on a slow machine
+# make faults  the tests on two kinds of SLURM of their own, one by one: root, and Debian's slurmctld slurmd
+#              slurm-client; for the kind with accounting and control groups also munge slurmdbd mariadb-server.
+#              FAULTS="-k cancelled" runs some of them, SLURM_TEST_KINDS=real those on one kind of cluster,
+#              SLURM_TEST_PATIENCE=3 waits longer on a slow machine
 # make install the environment alone
+# make docs    the documentation site, in build/site; with the demo's report where make demo has made it
+# make links   the external links of the documentation
+# make package sdist and wheel in build/dist, their metadata checked
 #
 # VENV names the environment: .venv here, or one that exists already (make demo VENV=$CONDA_PREFIX).
+# TOOLS names another environment, which docs, links and package make for themselves.
 # TORCH_INDEX names an index of wheels with another build of the pinned torch than pip's own index has, such as one for
 # an older driver (docs/how-to/gpu-environment.md): make install TORCH_INDEX=https://...
 
 PYTHON ?= python3.11
 VENV ?= .venv
+TOOLS ?= .venv-tools
 # A folder may have spaces in its name: $(abspath ...) and targets would take its words for several
 BIN := $(if $(filter /%,$(firstword $(VENV))),$(VENV),$(CURDIR)/$(VENV))/bin
 # CFLAGS replace Python's own, its -O with them
@@ -25,7 +32,7 @@ EXPERIMENT := results/mini/experiment.yaml
 SOURCES := gumbel tests benchmarks configs workflow/scripts
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test faults check install prerequisites
+.PHONY: demo test faults check install docs links package prerequisites
 
 demo: $(STAMP)
 	@mkdir -p .snakemake
@@ -54,6 +61,25 @@ check: $(STAMP)
 	snakemake --lint
 
 install: $(STAMP)
+
+docs: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "The site: $(CURDIR)/build/site/index.html"
+
+links: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m sphinx -q -b linkcheck docs build/links
+
+package: $(TOOLS)/.installed
+	@rm -rf build/dist
+	$(TOOLS)/bin/python -m build --outdir build/dist .
+	$(TOOLS)/bin/python -m twine check --strict build/dist/*
+
+$(TOOLS)/.installed: pyproject.toml requirements.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(TOOLS)/bin/python -m pip install --quiet --constraint requirements.txt $(TORCH_FROM) torch \
+	  --group docs --group package
+	@touch $@
 
 $(STAMP): requirements.txt pyproject.toml | prerequisites
 	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from gumbel.jobs.terminal import track_reading
+
 _CHUNK = 1 << 22  # characters read at a time; more than an entry has
 _LONGEST = 1 << 26  # characters of an entry after which the text is taken for damaged
 _TAIL = 3  # characters after a value that settle its end: "1" may go on as "1e-5"
@@ -22,7 +24,7 @@ def stream_lists(path: Path) -> Iterator[tuple[str, Any]]:
     >>> list(stream_lists(path))
     [('images', {'id': 1}), ('images', {'id': 2})]
     """
-    with Path(path).open(encoding="utf-8") as file:
+    with track_reading(Path(path)) as file:
         try:
             yield from _members(_Scanner(file))
         except (ValueError, EOFError) as error:

@@ -16,9 +16,10 @@ from gumbel.jobs.terminal import say
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the state dict of ``model``, tensors only, atomically."""
-    with atomic_path(path) as temporary:
-        torch.save({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, temporary)
+    """Write the state dict of ``model``, tensors only, atomically. The same weights give the same bytes."""
+    # Given a path, PyTorch would write its name, which has the process in it, into the file
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, file)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -290,15 +290,15 @@ def write_configs(experiment: Experiment, only: Collection[Path] = ()) -> list[P
     for path in chosen:
         config = composed[path]()
         with atomic_path(path) as temporary:
-            temporary.write_text(_header(experiment, config, path) + config.pretty_text)
+            temporary.write_text(as_text(experiment, config, path))
     return chosen
 
 
-def _header(experiment: Experiment, config: Config, path: Path) -> str:
-    """What the training costs, and the command that runs it."""
+def as_text(experiment: Experiment, config: Config, path: Path) -> str:
+    """The file of a configuration, headed by what the training costs and the command that runs it."""
     steps, cell = config.train_cfg.max_iters // config.optim_wrapper.accumulative_counts, config.cell
     return (
         f'"""{cell.architecture}, {cell.activation}, seed {cell.seed} of experiment {experiment.name}.\n\n'
         f"{steps} steps of {config.batch} images on {experiment.gpus} GPU(s).\n"
-        f'python -m gumbel train {path}\n"""\n\n'
+        f'python -m gumbel train {path}\n"""\n\n{config.pretty_text}'
     )

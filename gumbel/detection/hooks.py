@@ -154,14 +154,20 @@ class HistoryHook(Hook):
 class ResumeHook(Hook):
     """Write what a training needs to go on, every so often and when a signal asks the training to stop.
 
+    Whatever kills a training takes what was computed since the last checkpoint: ``seconds`` at most, and a step.
     Only where the optimiser has made its step, since gradients that are being accumulated are not stored: a signal that
     arrives in between is heeded at the step.
     """
 
-    interval: int  #: iterations between two checkpoints
+    interval: int  #: iterations between two checkpoints, at most
     keep: int = 2  #: how many of the last checkpoints stay
+    seconds: float = 540.0  #: between two checkpoints, at most
+    _saved: float = field(default=0.0, init=False)
 
     priority = "VERY_LOW"  # after the schedule's step
+
+    def before_train(self, runner: Any) -> None:
+        self._saved = time.monotonic()
 
     def after_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
         done = runner.iter + 1
@@ -172,8 +178,9 @@ class ResumeHook(Hook):
         received = torch.tensor(float(signals.received() is not None))
         all_reduce(received, op="max")  # by any process
         stop = bool(received)
-        due = done // self.interval > (done - window) // self.interval
+        due = done // self.interval > (done - window) // self.interval or time.monotonic() - self._saved > self.seconds
         if (due or stop or last) and is_main_process():
+            self._saved = time.monotonic()
             folder = Path(runner.work_dir)
             with atomic_path(folder / f"iter_{done}.pth") as temporary:
                 runner.save_checkpoint(str(folder), temporary.name, by_epoch=False)

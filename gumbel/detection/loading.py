@@ -21,6 +21,7 @@ from gumbel.datasets.sizes import CAUSES
 from gumbel.jobs import manifest
 from gumbel.jobs.files import atomic_path
 from gumbel.jobs.lock import claim
+from gumbel.paths import mapped
 
 #: One row an image: mmdet's record of it, pickled as mmdet does, and the labels of its objects.
 SCHEMA = pa.schema({"record": pa.large_binary(), "labels": pa.large_list(pa.int32())})
@@ -92,7 +93,7 @@ class MappedLVISDataset(LVISV1Dataset):
         folder = annotations.parent
         if not os.access(folder, os.W_OK):
             folder = user_cache_path("gumbel", ensure_exists=True)
-        return folder / f".{annotations.name}.{decisive[0][:16]}.{digest}.arrow"
+        return mapped(folder / annotations.name, f"{decisive[0][:16]}.{digest}")
 
     def _write(self, path: Path) -> None:
         """Let a process of its own read the annotations: its memory goes with it."""
@@ -100,7 +101,8 @@ class MappedLVISDataset(LVISV1Dataset):
         with ProcessPoolExecutor(1, mp_context=fork) as process:
             process.submit(_write, self, path).result()
         current = ".".join(path.name.split(".")[:-2])
-        for other in Path(self.ann_file).parent.glob(f".{Path(self.ann_file).name}.*.arrow"):
+        annotations = Path(self.ann_file)
+        for other in annotations.parent.glob(mapped(annotations, "*").name):
             if not other.name.startswith(current):
                 other.unlink(missing_ok=True)
 

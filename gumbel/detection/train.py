@@ -23,7 +23,7 @@ from gumbel.detection.parts import train_dataset, unwrapped
 from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.experiment import dependencies
-from gumbel.jobs import manifest, signals, status
+from gumbel.jobs import manifest, signals, slurm, status
 from gumbel.jobs.attempts import Attempts
 from gumbel.jobs.files import atomic_path
 from gumbel.jobs.lock import Claim, LostClaimError, claim
@@ -59,7 +59,8 @@ def train(config_path: Path, wait: bool = False) -> None:
         FileNotFoundError: annotations or the warm start are missing.
         FloatingPointError: the loss is not finite, or diverges.
         MemoryError, TimeoutError: too little memory, or no data.
-        SystemExit: with 128 + the signal's number, after a checkpoint, on SIGTERM, SIGUSR1 or SIGINT.
+        SystemExit: with 128 + the signal's number, after a checkpoint, on SIGTERM, SIGUSR1 or SIGINT. On SIGUSR1
+            the SLURM job is requeued before.
         ValueError: another process is at this training.
     """
     config = Config.fromfile(config_path)
@@ -154,6 +155,9 @@ def _attempt(config_path: Path, config: Config, processes: Processes, held: Clai
         _say_stopped(report, runner) if stopped else _finish(start, report, record, runner, config_path)
     processes.leave()
     if stopped:
+        # The time limit is near. Without an iteration in between, another allocation of this length would be of no use
+        if report and signals.received() == signals.TIME_LIMIT and runner.iter > report.attempts.current.first:
+            slurm.requeue()
         raise SystemExit(signals.exit_code(signals.received() or signals.SIGNALS[0]))
 
 
@@ -201,6 +205,7 @@ def _finish(start: Start, report: ReportHook, record: manifest.Record, runner: R
     facts = dict(
         config_sha256=manifest.sha256(config_path),
         data_sha256=start.inputs,
+        code=dependencies.code(runner.cfg.cell.activation),
         fingerprint=start.fingerprint,
         checkpoint_sha256=manifest.sha256(finished.checkpoint),
         seconds=report.attempts.seconds,

@@ -76,3 +76,11 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before_it(tmp_path):
     newest.write_bytes(newest.read_bytes()[:100])
     assert latest_checkpoint(tmp_path) == tmp_path / "iter_100.pth"
     assert latest_checkpoint(tmp_path / "nothing") is None
+
+
+def test_the_same_weights_are_the_same_file_whoever_writes_them(tmp_path, monkeypatch):
+    model = nn.Linear(3, 2)
+    save_weights(model, tmp_path / "one.pth")
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    save_weights(model, tmp_path / "other.pth")
+    assert (tmp_path / "one.pth").read_bytes() == (tmp_path / "other.pth").read_bytes()

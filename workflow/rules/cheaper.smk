@@ -136,16 +136,13 @@ use rule evaluate_split as evaluate_head with:
         HEAD_ONLY.log("evaluate_{split}_{scoring}"),
     benchmark:
         HEAD_ONLY.benchmark("evaluate_{split}_{scoring}")
+    wildcard_constraints:
+        split="[^/]+",
 
 
 rule head_only:
     input:
-        [
-            FILES.head_only(cell.architecture, cell.activation, cell.seed).metrics(
-                EXPERIMENT.splits[0], "matched"
-            )
-            for cell in CELLS
-        ],
+        head_only_metrics,
         experiment=FILES.experiment,
     output:
         FILES.head_only_order,

@@ -70,10 +70,8 @@ rule evaluate:
         f"{EVALUATE} --bootstrap {{output.bootstrap:q}} --errors {{output.errors:q}} &> {{log:q}}"
 
 
-# Intervals and types of error are of the first split alone, which decides the claims
-ruleorder: evaluate > evaluate_split
-
-
+# Intervals and types of error are of the first split alone, which decides the claims. The rules share no file: where
+# two could make it, Snakemake considers a job of each
 rule evaluate_split:
     input:
         annotations=DATA.annotations("{split}"),
@@ -90,6 +88,8 @@ rule evaluate_split:
         CELL.log("evaluate_{split}_{scoring}"),
     benchmark:
         CELL.benchmark("evaluate_{split}_{scoring}")
+    wildcard_constraints:
+        split=f"(?!{re.escape(EXPERIMENT.splits[0])}/)[^/]+",
     conda:
         ENVIRONMENT
     shell:
@@ -123,3 +123,5 @@ if EXPERIMENT.snapshots:
             CELL.log("evaluate_{split}_{scoring}_at_{percent}"),
         benchmark:
             CELL.benchmark("evaluate_{split}_{scoring}_at_{percent}")
+        wildcard_constraints:
+            split="[^/]+",

@@ -1,18 +1,7 @@
-EVIDENCE = [path for cell in CELLS for path in matrix.evidence(EXPERIMENT, cell)]
-# What tells why there is no more of a cell
-STATES = [
-    path
-    for files in (cell.paths(EXPERIMENT) for cell in CELLS)
-    for path in (files.status, files.log("train").parent)
-]
-
-
 rule collect:
     input:
         experiment=FILES.experiment,
-        evidence=(
-            [] if EXPERIMENT.allow_missing else [*EVIDENCE, FILES.object_distribution]
-        ),
+        evidence=evidence,
     output:
         report(
             FILES.summary,
@@ -27,11 +16,7 @@ rule collect:
         ENVIRONMENT
     params:
         # With allow_missing all that is there counts, and no job is run to make more of it
-        found=(
-            fingerprint([*EVIDENCE, *STATES, FILES.object_distribution])
-            if EXPERIMENT.allow_missing
-            else None
-        ),
+        found=fingerprint(there()) if EXPERIMENT.allow_missing else None,
     shell:
         "python -m gumbel collect --experiment {input.experiment:q} --output {output:q} &> {log:q}"
 

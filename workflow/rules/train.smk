@@ -1,7 +1,7 @@
 WARM_START = FILES.warm_start("{architecture}")
 # What decides a training is in its configuration's parameters, the code that it runs too; so the checks before it may
 # be made anew (ancient) without one. Below such an input Snakemake would overlook parameters of the training itself.
-# SLURM signals every process of a job: the shell and tee live on while the training saves itself
+# Signals reach every process of a job: the shell and tee live on while the training saves itself
 TRAIN = (
     "trap '' TERM USR1; {resources.launcher} -m gumbel train --wait {input.config:q} 2>&1"
     " | tee {log:q} >&2"
@@ -37,7 +37,7 @@ rule recipe:
     conda:
         ENVIRONMENT
     params:
-        sources=matrix_sources(),
+        sources=matrix_sources,
     shell:
         "python -m gumbel recipe --experiment {input.experiment:q} --output {output:q} &> {log:q}"
 

@@ -18,6 +18,7 @@ from gumbel.datasets import annotations
 from gumbel.datasets.mini import SPLITS, MiniData, longtail, scenes
 from gumbel.datasets.mini.pictures import Thing, cut_out, things
 from gumbel.jobs.files import write_json
+from gumbel.jobs.terminal import track
 from gumbel.paths import DataPaths
 
 #: Everything in a data folder. A folder that holds anything else is not replaced.
@@ -120,7 +121,7 @@ def _draw(spec: MiniData, split: _Split, folder: Path) -> tuple[list[dict[str, A
     pixels = hashlib.sha256()
     images: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
-    for image_id, present in enumerate(split.assigned, 1):
+    for image_id, present in enumerate(track(split.assigned, f"drawing {split.name}"), 1):
         rng = _rng(spec, split.content, image_id)
         shown, annotated = _repeat(present, rng)
         scene, masks = _scene(spec, split, image_id, [pictures[i] for i in shown], shown, rng)

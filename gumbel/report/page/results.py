@@ -44,7 +44,10 @@ class PageSection:
 
 @dataclass(frozen=True)
 class Run:
-    """A training and its record; the record is empty where none was written."""
+    """A training and its record; the record is empty where none was written.
+
+    ``received`` says how a cell that was trained elsewhere came here; it is empty of one that was trained here.
+    """
 
     architecture: str
     activation: str
@@ -54,6 +57,7 @@ class Run:
     manifest: dict[str, Any]
     config: str | None
     key: str
+    received: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,11 @@ class Results:
         paths = cell.paths(self.experiment)
         config = paths.config.read_text() if paths.config.exists() else None
         record = manifest.read(paths.manifest)
-        return Run(
-            cell.architecture, cell.activation, name, str(state), reason, record, config, str(cell).replace("/", "-")
-        )
+        received = manifest.read(paths.received)
+        if not record or received.get("manifest_sha256") != manifest.sha256(paths.manifest):  # trained here since
+            received = {}
+        key = str(cell).replace("/", "-")
+        return Run(cell.architecture, cell.activation, name, str(state), reason, record, config, key, received)
 
     @cached_property
     def manifests(self) -> list[dict[str, Any]]:

@@ -33,8 +33,8 @@ def bounds(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
 def mean_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
     """Means over the seeds of every activation and scoring, as rows of the summary, with their 95 % intervals."""
     for architecture in experiment.architectures:
-        for side in _sides(experiment):
-            seeds = list(_load(experiment, architecture, side, root).values())
+        for side in sides(experiment):
+            seeds = list(load_seeds(experiment, architecture, side, root).values())
             for iou_type, metric in METRICS if seeds else ():
                 try:
                     found = bootstrap.interval([seed[iou_type] for seed in seeds], metric)
@@ -51,11 +51,11 @@ def paired_rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
     activation's for itself; an interval from one seed says nothing about other trainings.
     """
     for architecture in experiment.architectures:
-        sides = {side: _load(experiment, architecture, side, root) for side in _sides(experiment)}
-        for of, against in permutations(sides, 2):
-            seeds = [seed for seed in sides[of] if seed in sides[against]]
+        trained = {side: load_seeds(experiment, architecture, side, root) for side in sides(experiment)}
+        for of, against in permutations(trained, 2):
+            seeds = [seed for seed in trained[of] if seed in trained[against]]
             for iou_type, metric in METRICS if seeds else ():
-                first, second = ([sides[side][seed][iou_type] for seed in seeds] for side in (against, of))
+                first, second = ([trained[side][seed][iou_type] for seed in seeds] for side in (against, of))
                 try:
                     found = bootstrap.paired_difference(first, second, metric)
                 except ValueError as error:
@@ -72,11 +72,12 @@ def _row(
     return row | {"iou_type": iou_type, "metric": metric} | dict(zip(("value", "low", "high"), found, strict=True))
 
 
-def _sides(experiment: Experiment) -> list[Scored]:
+def sides(experiment: Experiment) -> list[Scored]:
+    """Every activation of an experiment under every scoring."""
     return [(name, scoring) for name in experiment.activations for scoring in matrix.scorings(experiment, name)]
 
 
-def _load(experiment: Experiment, architecture: str, side: Scored, root: Path) -> dict[int, dict[str, Resamples]]:
+def load_seeds(experiment: Experiment, architecture: str, side: Scored, root: Path) -> dict[int, dict[str, Resamples]]:
     """Resamples of an activation by seed; seeds without, or with a damaged file (the cell says so), are left out."""
     activation, scoring = side
     found = {}
