@@ -25,8 +25,9 @@ min_version("9.0")
 report: "reports/captions/workflow.rst"
 
 
-# Settings of the command line go over it, or over the base that they name
-if not workflow.overwrite_configfiles and "base" not in config:
+if (
+    not workflow.overwrite_configfiles and "base" not in config
+):  # what --config says goes over it
 
     configfile: str(paths.CONFIGS / "experiments" / "mini.yaml")
 

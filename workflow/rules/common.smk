@@ -114,6 +114,15 @@ def evidence(wildcards):
     return [*files, FILES.object_distribution]
 
 
+def there():
+    """What the summary is made from, as far as it is there, and what tells why there is no more."""
+    for cell in CELLS:
+        files = cell.paths(EXPERIMENT)
+        yield from matrix.evidence(EXPERIMENT, cell)
+        yield from (files.status, files.log("train").parent)
+    yield FILES.object_distribution
+
+
 def head_only_metrics(wildcards):
     """What the order of the activations with their classification layers alone is made from."""
     cells = (

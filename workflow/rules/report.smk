@@ -1,12 +1,3 @@
-def states():
-    """What there is of every cell, and what tells why there is no more."""
-    for cell in CELLS:
-        files = cell.paths(EXPERIMENT)
-        yield from matrix.evidence(EXPERIMENT, cell)
-        yield from (files.status, files.log("train").parent)
-    yield FILES.object_distribution
-
-
 rule collect:
     input:
         experiment=FILES.experiment,
@@ -25,7 +16,7 @@ rule collect:
         ENVIRONMENT
     params:
         # With allow_missing all that is there counts, and no job is run to make more of it
-        found=(fingerprint(states()) if EXPERIMENT.allow_missing else None),
+        found=fingerprint(there()) if EXPERIMENT.allow_missing else None,
     shell:
         "python -m gumbel collect --experiment {input.experiment:q} --output {output:q} &> {log:q}"
 
