@@ -106,7 +106,7 @@ def file_to_write(flag: str = "--output", **settings: Any) -> Argument:
 def experiment(default: str | None = None, flag: str = "--experiment", words: str = "") -> Argument:
     """An experiment, by default ``--experiment``; the function is given the checked ``Experiment``."""
     words += "a YAML file, a name in configs/experiments, or the experiment itself in braces (YAML or JSON)"
-    option = {"required": default is None, "default": default} if flag.startswith("-") else {}
+    option: dict[str, Any] = {"required": default is None, "default": default} if flag.startswith("-") else {}
     return Argument(flag, type=_given, read=matrix.load, help=words, **option)
 
 
