@@ -1,3 +1,9 @@
+import mimetypes
+
+# So that `snakemake --report` offers them as files, and does not print them as text
+mimetypes.add_type("application/vnd.apache.parquet", ".parquet")
+mimetypes.add_type("application/x-npz", ".npz")
+
 EVIDENCE = [path for cell in CELLS for path in matrix.evidence(EXPERIMENT, cell)]
 CELL_FOLDERS = [cell.paths(EXPERIMENT).root for cell in CELLS]
 
