@@ -1,3 +1,10 @@
+import mimetypes
+
+# So that `snakemake --report` offers them as files, and does not print them as text
+mimetypes.add_type("application/vnd.apache.parquet", ".parquet")
+mimetypes.add_type("application/x-npz", ".npz")
+
+
 rule collect:
     input:
         experiment=FILES.experiment,
