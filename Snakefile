@@ -25,9 +25,7 @@ min_version("9.0")
 report: "reports/captions/workflow.rst"
 
 
-if (
-    not workflow.overwrite_configfiles and "base" not in config
-):  # what --config says goes over it
+if not (workflow.overwrite_configfiles or "base" in config):
 
     configfile: str(paths.CONFIGS / "experiments" / "mini.yaml")
 

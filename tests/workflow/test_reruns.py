@@ -32,7 +32,7 @@ WRITTEN = {flag for command in commands().values() for each in command.arguments
 STUB = """\
 #!{python} -S
 import os, pathlib, sys
-if sys.argv[2] == "snakemake":
+if sys.argv[1:3] != ["-m", "gumbel"]:
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 stage, arguments = sys.argv[3], sys.argv[4:]
 files = [value for name, value in zip(arguments, arguments[1:]) if name in {outputs}]
