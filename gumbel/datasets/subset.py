@@ -6,11 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from gumbel.datasets.json_stream import stream_lists
+from gumbel.datasets.entries import stream_annotations
 from gumbel.jobs.files import atomic_path
 
 #: Where the entries of a list name their image.
 IMAGE_ID = {"images": "id", "annotations": "image_id"}
+_FIELDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id", "frequency")}
 
 
 def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str, int]:
@@ -20,7 +21,7 @@ def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str
     never held whole. Returns the number of images, annotations and categories shown.
     """
     instances: dict[int, Counter[int]] = defaultdict(Counter)  # of a category, by image
-    for key, entry in stream_lists(annotations):
+    for key, entry in stream_annotations(annotations, _FIELDS):
         if key == "annotations":
             instances[entry["category_id"]][entry["image_id"]] += 1
     kept = choose(instances, per_category)
@@ -32,7 +33,7 @@ def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str
         described = {"description": f"images of {annotations.name} that a category keeps, {per_category} each"}
         file.write(f'{{"info": {json.dumps(described)}')
         last = None
-        for key, entry in stream_lists(annotations):
+        for key, entry in stream_annotations(annotations, {}):
             if key in IMAGE_ID and entry[IMAGE_ID[key]] not in kept:
                 continue
             if key == "categories":
