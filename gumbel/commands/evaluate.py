@@ -1,11 +1,25 @@
 """AP of detections, differences between two detectors, classifier weight norms, and where objects are."""
 
 from pathlib import Path
+from typing import Any
 
 from gumbel.commands import Argument, command, file_to_read, file_to_write
 
 ANNOTATIONS = file_to_read("--annotations", required=True, help="ground truth, LVIS v1 JSON")
-REPLICATES = Argument("--replicates", type=int, default=1000, help="number of bootstrap samples of the images")
+
+
+def whole_number(flag: str, least: int, **settings: Any) -> Argument:
+    """An option that is a whole number of at least ``least``."""
+
+    def read(given: int) -> int:
+        if given < least:
+            raise ValueError(f"{flag}: expected at least {least}, found {given}")
+        return given
+
+    return Argument(flag, type=int, read=read, **settings)
+
+
+REPLICATES = whole_number("--replicates", 1, default=1000, help="number of bootstrap samples of the images")
 IOU_TYPES = ["segm", "bbox", "boundary"]
 
 
@@ -35,8 +49,8 @@ IOU_TYPES = ["segm", "bbox", "boundary"]
     ),
     file_to_write("--bootstrap", help="also write every metric on resampled images (npz), for intervals"),
     REPLICATES,
-    Argument(
-        "--seed", type=int, default=0, help="seed of the bootstrap; use the same one for everything that you compare"
+    whole_number(
+        "--seed", 0, default=0, help="seed of the bootstrap; use the same one for everything that you compare"
     ),
     file_to_write("--errors", help="also write types of error, score histogram and calibration (JSON)"),
     file_to_write(required=True, help="metrics to write (JSON)"),
@@ -123,7 +137,7 @@ def weight_norms(checkpoint: Path, annotations: Path, output: Path | None) -> No
 
 @command(
     file_to_read("annotations", help="annotations, LVIS v1 JSON"),
-    Argument("--grid", type=int, default=16, help="side of the grid that every image is divided into"),
+    whole_number("--grid", 2, default=16, help="side of the grid that every image is divided into"),
     file_to_write(help="also write the distribution of each category (npz)"),
 )
 def object_distribution(annotations: Path, grid: int, output: Path | None) -> None:

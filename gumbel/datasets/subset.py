@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from gumbel.datasets.json_stream import stream_lists
+from gumbel.datasets.entries import stream_annotations
 from gumbel.jobs.files import atomic_path
 
 #: Where the entries of a list name their image.
 IMAGE_ID = {"images": "id", "annotations": "image_id"}
+_FIELDS = {"images": ("id",), "annotations": ("image_id", "category_id"), "categories": ("id", "frequency")}
 
 
 def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str, int]:
@@ -21,7 +22,7 @@ def write_subset(annotations: Path, per_category: int, output: Path) -> dict[str
     never held whole. Returns the number of images, annotations and categories shown.
     """
     instances: dict[int, Counter[int]] = defaultdict(Counter)  # of a category, by image
-    for key, entry in stream_lists(annotations):
+    for key, entry in stream_annotations(annotations, _FIELDS):
         if key == "annotations":
             instances[entry["category_id"]][entry["image_id"]] += 1
     kept = choose(instances, per_category)
@@ -58,7 +59,7 @@ def write_images(
     with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(f'{{"info": {json.dumps({"description": description})}')
         last = None
-        for key, entry in stream_lists(annotations):
+        for key, entry in stream_annotations(annotations, {}):
             if key in IMAGE_ID and entry[IMAGE_ID[key]] not in kept:
                 continue
             file.write(f'{"" if last is None else "]"}, "{key}": [\n' if key != last else ",\n")

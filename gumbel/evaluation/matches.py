@@ -179,7 +179,7 @@ def _match(
     found: dict[str, _Piece] = {}
     if "bbox" in iou_types:
         if part.shapes.box is None:
-            raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
+            raise ValueError("expected boxes, found detections without `bbox`: use `--iou-type segm` alone")
         area = part.shapes.box[:, 2] * part.shapes.box[:, 3]
         places, others = part.scene.candidates(across=False)
         pairs = Pairs(places, others, box_iou(part.shapes.box[places], part.objects.box[others]))

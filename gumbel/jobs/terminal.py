@@ -33,11 +33,12 @@ def track(
 
 
 @contextmanager
-def track_reading(path: Path) -> Iterator[TextIO]:
+def track_reading(path: Path, opener: Callable[..., Any] = open, encoding: str = "utf-8") -> Iterator[TextIO]:
     """A text file, with a progress bar on stderr while it is read, if that is a terminal."""
+    size = path.stat().st_size if opener is open else None
     with (
-        path.open(encoding="utf-8") as file,
-        _tqdm().wrapattr(file, "read", total=path.stat().st_size, **_settings(f"reading {path.name}")) as watched,
+        opener(path, "rt", encoding=encoding) as file,
+        _tqdm().wrapattr(file, "read", total=size, **_settings(f"reading {path.name}")) as watched,
     ):
         yield watched
 

@@ -272,7 +272,7 @@ CHANGES = {
     "category renamed": "'yak'.*'ox'",
     "frequency changed": "'r'.*found.*'c'",
     "annotation of another category": "expected 4 annotations of cat, found 3",
-    "no url": "found an entry of `images` without 'coco_url'",
+    "no url": "expected `coco_url` in every entry of `images`",
 }
 
 

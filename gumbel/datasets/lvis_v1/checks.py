@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from gumbel.datasets.annotations import URL_PREFIX
-from gumbel.datasets.json_stream import stream_lists
+from gumbel.datasets.entries import stream_annotations
 from gumbel.jobs import manifest
 
 Rows = list[dict[str, str]]
 _IDENTITY = ("id", "name", "frequency")
+_FIELDS = {
+    "images": ("coco_url", "width", "height"),
+    "annotations": ("image_id", "category_id"),
+    "categories": _IDENTITY,
+}
 
 
 def check_annotations(
@@ -60,19 +66,14 @@ def _scan(path: Path) -> tuple[dict[str, tuple[int, int]], Rows, np.ndarray, np.
     pictures: dict[str, tuple[int, int]] = {}
     found: Rows = []
     image_ids, category_ids = array("q"), array("q")
-    try:
-        for key, entry in stream_lists(path):
-            if key == "annotations":
-                image_ids.append(entry["image_id"])
-                category_ids.append(entry["category_id"])
-            elif key == "images":
-                pictures[entry["coco_url"].removeprefix(URL_PREFIX)] = entry["width"], entry["height"]
-            elif key == "categories":
-                found.append({name: str(entry[name]) for name in _IDENTITY})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"expected LVIS v1 annotations in {path}, found an entry of `{key}` without {error}"
-        ) from error
+    for key, entry in stream_annotations(path, _FIELDS):
+        if key == "annotations":
+            image_ids.append(entry["image_id"])
+            category_ids.append(entry["category_id"])
+        elif key == "images":
+            pictures[entry["coco_url"].removeprefix(URL_PREFIX)] = entry["width"], entry["height"]
+        elif key == "categories":
+            found.append({name: str(entry[name]) for name in _IDENTITY})
     found.sort(key=lambda row: int(row["id"]))
     return pictures, found, np.array(image_ids, dtype=np.int64), np.array(category_ids, dtype=np.int64)
 
@@ -84,7 +85,7 @@ def _differences(compared: Iterable[tuple[str, int, int]]) -> list[str]:
 def _counts(categories: Rows, image_ids: np.ndarray, category_ids: np.ndarray) -> Iterator[tuple[str, int, int]]:
     """Instances of each category, and images that show it: as published, and as they are."""
     last = max(int(row["id"]) for row in categories)
-    pairs = np.unique(image_ids * (last + 1) + category_ids)
+    pairs = np.unique(pd.factorize(image_ids)[0] * (last + 1) + category_ids)
     instances = np.bincount(category_ids, minlength=last + 1)
     images = np.bincount(pairs % (last + 1), minlength=last + 1)
     for row in categories:
