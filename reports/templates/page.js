@@ -123,7 +123,7 @@ for (const table of document.querySelectorAll("table")) {
 
 // A link into closed details, or to their section, opens them. One to a row marks all rows that share its data-rows.
 const open = () => {
-  const id = decodeURIComponent(location.hash.slice(1)), target = id && document.getElementById(id);
+  const id = decodeURIComponent(location.hash.slice(1)), target = id ? document.getElementById(id) : null;
   for (const row of document.querySelectorAll("[data-rows]")) row.classList.toggle("marked", row.dataset.rows === id);
   for (let part = target?.querySelector(":scope > .fold") ?? target; part; part = part.parentElement) {
     if (part.tagName === "DETAILS") part.open = true;
