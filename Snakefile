@@ -25,7 +25,7 @@ min_version("9.0")
 report: "reports/captions/workflow.rst"
 
 
-if "name" not in config:
+if not (workflow.overwrite_configfiles or "base" in config):
 
     configfile: str(paths.CONFIGS / "experiments" / "mini.yaml")
 

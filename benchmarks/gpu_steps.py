@@ -23,7 +23,7 @@ ROW = 25.0
 CELL = dict(base="mini", name="gpu_mini", description="A cell for a GPU.", architectures=["mask_rcnn_r50"])
 CELL |= dict(activations=["gumbel"], splits=["val"], released_scoring=[])
 TINY_DATA = dict(image_size=64, categories=9, train_images=24, val_images=6, warm_start_images=12)
-TINY_DATA |= dict(warm_start_categories=8)
+TINY_DATA |= dict(warm_start_categories=8, drawings=1)
 TINY = dict(data=TINY_DATA, data_root="data/gpu_mini", schedule="mini", batch=4)
 TINY |= dict(widths=dict(base_channels=8, fpn_channels=16, fc_channels=32, mask_convs=1, anchor_scale=4))
 TINY |= dict(regions=dict(train_proposals=32, test_proposals=32, sampled=16, detections=20))
@@ -154,6 +154,8 @@ def _bandwidth(where: str, elements: int) -> float:
 
 def training(small: bool) -> Findings:
     """A cell of mini on this device: undisturbed, and killed and resumed; and on the CPU; each predicted and scored."""
+    from mmengine.config import Config
+
     from benchmarks import kills
     from gumbel.detection.compose import write_configs
     from gumbel.experiment import matrix
@@ -172,7 +174,10 @@ def training(small: bool) -> Findings:
         trainings[name] = TrainingPaths(files.root / "gpu" / name.replace(" ", "_"))
         trainings[name].root.mkdir(parents=True, exist_ok=True)
         cell = files.cell("mask_rcnn_r50", experiment.activations[0], 0)
-        trainings[name].config.write_text(cell.config.read_text().replace(str(cell.root), str(trainings[name].root)))
+        config = Config.fromfile(cell.config)
+        # Often enough that the kill comes after a checkpoint, whatever starting up takes
+        config.default_hooks.checkpoint.interval = max(1, config.train_cfg.max_iters // 10)
+        trainings[name].config.write_text(config.pretty_text.replace(str(cell.root), str(trainings[name].root)))
     cpu = subprocess.Popen(
         [sys.executable, "-m", "gumbel", "train", str(trainings["on the CPU"].config)], env=_without_gpu()
     )

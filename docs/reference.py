@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gumbel import datasets
+from gumbel.commands import ABOUT, Argument, Command, commands
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import atomic_path
 from gumbel.paths import ABBREVIATIONS, OUTPUTS, REPOSITORY
@@ -16,12 +17,12 @@ OUTPUTS_PAGE = """\
 
 {note}
 
-Every path is relative to the folder that the command runs in. `python -m gumbel STAGE --help` says what a stage reads.
+Paths are relative to the folder that the command runs in. [Commands](commands.md) says what each stage reads.
 
 {abbreviations}
 
-Each file is written under a temporary name and renamed, so a file that exists is whole. Tables are Parquet, small
-records JSON with a `schema` version, arrays NumPy's npz.
+Files are written under a temporary name and then renamed, so a file that exists is complete. Tables are Parquet, small
+records are JSON with a `schema` version, and arrays are NumPy's npz.
 
 {table}
 """
@@ -35,29 +36,50 @@ An experiment is a YAML file in `configs/experiments/`:
 
 ```console
 snakemake --configfile configs/experiments/mini.yaml     # the whole experiment
-snakemake --config 'seeds=[0,1]'                         # mini, with one key changed
+snakemake --config name=mini2 'seeds=[0,1]'              # mini, with two keys changed
 ```
 
-`base` takes over every key of another experiment but `name` and `description`: of one in `configs/experiments/` by its
-name, or of any file. A key that stands in the file goes over the base's, whole: `cells: {{}}` leaves all of these out.
+`base` inherits every key of another experiment except `name` and `description`. It is the name of one in
+`configs/experiments/`, or a path. A key in the file replaces the whole key of the base: `cells: {{}}` removes all
+cells' settings.
 
 ```yaml
 base: lvis
 name: lvis_101
-description: The backbone of 101 layers, trained twice as long.
+description: The 101-layer backbone, trained twice as long.
 recipe: 2x
 architectures: [mask_rcnn_r101]
 ```
 
-`recipe` implies `schedule` and `oversample`. With `reproduction: true` an experiment cannot say otherwise, and its
-`dataset` is that of the released recipes; else both are free.
+`recipe` implies `schedule` and `oversample`. With `reproduction: true` these cannot be changed, and `dataset` must be
+that of the released recipes. Otherwise you can choose them freely.
 
-An unknown key, a missing one, an architecture, activation, data set or schedule that does not exist, and a `batch` that
-the GPUs cannot make are refused before anything runs. [The recipe](recipe.md) says
-which values are those of the released code.
+Mistakes are reported before anything runs: unknown and missing keys, architectures, activations, data sets or schedules
+that do not exist, and a `batch` that the GPUs cannot make up. [The recipe](recipe.md) says which values are those of
+the released code.
 
 {sections}
 """
+
+
+COMMANDS_PAGE = """\
+# Commands
+
+{note}
+
+`make install` puts the script `gumbel` beside `python -m gumbel`; they are the same. `gumbel completion bash` prints a
+script that completes stages, options and files in the shell.
+
+{about}
+
+{sections}
+"""
+
+
+def commands_page() -> str:
+    """``docs/commands.md``, from the help of every subcommand."""
+    sections = [_section(name, command) for name, command in commands().items()]
+    return COMMANDS_PAGE.format(note=NOTE, about=ABOUT.partition("\n")[0], sections="\n\n".join(sections))
 
 
 def outputs_page() -> str:
@@ -85,7 +107,7 @@ def experiment_page() -> str:
     return EXPERIMENT_PAGE.format(note=NOTE, sections="\n\n".join(sections))
 
 
-PAGES = {"outputs.md": outputs_page, "experiment.md": experiment_page}
+PAGES = {"outputs.md": outputs_page, "experiment.md": experiment_page, "commands.md": commands_page}
 
 
 def write() -> None:
@@ -93,6 +115,24 @@ def write() -> None:
     for name, page in PAGES.items():
         with atomic_path(REPOSITORY / "docs" / name) as temporary:
             temporary.write_text(page())
+
+
+def _section(name: str, command: Command) -> str:
+    """A subcommand: what it does, an example, and its arguments."""
+    about, _, examples = command.description.partition("\n\nExample")
+    lines = [line.removeprefix("  ") for line in examples.splitlines()[1:]]
+    parts = [f"## {name}", about, "\n".join(["```console", *lines, "```"])]
+    if command.arguments:
+        rows = [(_argument(one), one.help.replace("|", "\\|").replace("*/", "\\*/")) for one in command.arguments]
+        parts.append(_table(("argument", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
+def _argument(one: Argument) -> str:
+    """An argument as code, with the values that it may have; those that have to be given are marked."""
+    choices = " ".join(one.settings.get("choices", ()))
+    needed = " (required)" if one.settings.get("required") else ""
+    return f"`{' '.join([one.flags[0], choices]).strip()}`{needed}"
 
 
 def _table_of(title: str, schema: dict[str, Any], definitions: dict[str, Any]) -> str:

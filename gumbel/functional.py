@@ -69,8 +69,8 @@ def gumbel_cross_entropy(
 
     Args:
         logits: (..., C). Each of the C outputs is a binary problem of its own.
-        target: class indices of shape (...), naming the one positive output of each sample (C names
-            none of them), or dense targets in [0, 1] of the logits' shape.
+        target: class indices of shape (...) and any integer type, naming the one positive output of each sample
+            (C names none of them), or dense targets in [0, 1] of the logits' shape.
         weight: constant factors: with fewer dimensions than the logits it broadcasts to (...), one
             factor a sample; with as many it broadcasts to (..., C), one factor an element.
         reduction: "none" gives the loss of each sample, shape (...); "sum" their sum; "mean" the sum
@@ -83,6 +83,11 @@ def gumbel_cross_entropy(
     Returns:
         The loss, in the logits' dtype or float32 if that is wider. No samples give zero.
 
+    ``torch.compile``, ``export``, ``jit.trace``, ``func.vmap`` and ``func.grad`` take it, and for second derivatives
+    ``func.jacrev(func.jacrev(...))`` and ``autograd.functional.hessian``. The exact loss has no forward mode, which
+    ``func.hessian``, ``func.jvp`` and ``func.jacfwd`` use: ``torch.compile`` takes no function that has one.
+    ``jit.script`` does not take it.
+
     Raises:
         ValueError: shapes that do not fit, an unknown reduction or variant, ``avg_factor`` with
             another reduction than "mean" or "none", a target or weight that requires a gradient.
@@ -91,8 +96,9 @@ def gumbel_cross_entropy(
     >>> gumbel_cross_entropy(logits, torch.tensor([0, 1203]))
     tensor(8.1327)
     """
+    target = check_target(logits, target)
     ignored = None if ignore_index is None else target == ignore_index
-    per_sample, elementwise = split_weight(logits, target, weight)
+    per_sample, elementwise = split_weight(logits, weight)
     if variant == "exact":
         loss, _ = _GumbelLoss.apply(logits, target, elementwise, ignored)
     elif variant == "released":
@@ -131,20 +137,29 @@ class GumbelCrossEntropyLoss(nn.Module):
         return f"reduction={self.reduction!r}, variant={self.variant!r}, ignore_index={self.ignore_index}"
 
 
-def split_weight(logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """Check the shapes of a loss's arguments, and give its weight as (per sample, per element), unused ones None."""
+def check_target(logits: Tensor, target: Tensor) -> Tensor:
+    """The target with whole numbers as int64: narrower ones hold neither every class index nor every ignored one."""
     if target.shape != logits.shape and target.shape != logits.shape[:-1]:
         raise ValueError(
             f"expected class indices of shape {tuple(logits.shape[:-1])} or dense targets of shape "
             f"{tuple(logits.shape)} for these logits, found a target of shape {tuple(target.shape)}"
         )
-    if target.ndim < logits.ndim and target.is_floating_point():
+    if target.ndim < logits.ndim and (target.is_floating_point() or target.dtype == torch.bool):
         raise ValueError(f"expected integer class indices, found {target.dtype}: dense targets have the logits' shape")
-    for name, tensor in (("target", target), ("weight", weight)):
-        if tensor is not None and tensor.requires_grad:
-            raise ValueError(f"expected a constant {name}, found one that requires a gradient: detach it")
+    _check_constant("target", target)
+    return target if target.is_floating_point() else target.long()
+
+
+def _check_constant(name: str, tensor: Tensor) -> None:
+    if tensor.requires_grad:
+        raise ValueError(f"expected a constant {name}, found one that requires a gradient: detach it")
+
+
+def split_weight(logits: Tensor, weight: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Check a loss's weight, and give it as (per sample, per element), unused ones None."""
     if weight is None:
         return None, None
+    _check_constant("weight", weight)
     per_element = weight.ndim == logits.ndim
     shape = logits.shape if per_element else logits.shape[:-1]
     try:

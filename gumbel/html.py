@@ -48,5 +48,9 @@ def assets(script: str) -> dict[str, Any]:
     """Style and script of a page; only the script with this hash may run on it."""
     code = (TEMPLATES / script).read_text()
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-    style = (TEMPLATES / "style.css").read_text()
-    return {"style": Markup(style), "script": Markup(code), "script_hash": f"sha256-{digest}"}
+    return {"style": style(), "script": Markup(code), "script_hash": f"sha256-{digest}"}
+
+
+def style() -> Markup:
+    """The style of every page."""
+    return Markup((TEMPLATES / "style.css").read_text())

@@ -17,10 +17,12 @@ TEMPLATES = REPOSITORY / "reports" / "templates"
 #: pattern may stand for.
 OUTPUTS = (
     ("data/{dataset}/{split}.json", "data", "annotations of a split in the LVIS v1 format; of LVIS, a link to them"),
+    ("data/{dataset}/.{split}.json.{digest}.arrow", "train", "a split as mmdet reads it, mapped into memory by trainings and predictions; may be deleted"),
     ("data/{dataset}/images/", "data", "pictures, named by the annotations' `coco_url`"),
     ("data/{dataset}/ATTRIBUTION.md", "data", "who made the pictures, and under which licence"),
     ("data/{dataset}/checksums.json", "data", "of mini: what it was generated from, and SHA-256 of its files and pixels"),
     ("data/{dataset}/verified.json", "data", "of LVIS: which files were verified, their SHA-256 and what was counted in them"),
+    ("data/drawings/", "data", "of mini: the drawings that its scenes are made of, as npm unpacked them"),
     ("data/backbones/{name}.pth", "backbones", "ImageNet weights that trainings start from"),
     ("data/weights/{name}", "weights", "weights that an experiment names by URL, and their SHA-256 (.json)"),
     ("results/{experiment}/experiment.yaml", "(Snakemake)", "the experiment as it was resolved"),
@@ -40,16 +42,19 @@ OUTPUTS = (
     ("{training}/work_dir/lock", "train", "names the process that writes the training, while there is one"),
     ("{training}/status.json", "train", "state, iteration, loss, ETA, host and attempt of the running or finished training"),
     ("{cell}/predictions/{split}/{scoring}.parquet", "predict", "one row a detection"),
+    ("{cell}/predictions/{split}/.{scoring}.parquet.{digest}/", "predict", "what an unfinished prediction goes on from"),
     ("{cell}/metrics/{split}/{scoring}.json", "evaluate", "LVIS AP and AR, unrounded, with the protocol"),
     ("{cell}/metrics/{split}/{scoring}.per_category.parquet", "evaluate", "AP per category"),
     ("{cell}/metrics/{split}/{scoring}.bootstrap.npz", "evaluate", "figures on resampled images, of the first split: behind every interval"),
     ("{cell}/errors/{split}/{scoring}.json", "evaluate", "types of error, score histogram and calibration, of the first split"),
     ("{cell}/over_training/{percent}/", "train", "`train/checkpoint.pth` at that share of the training, with its predictions and metrics"),
     ("{cell}/weight_norms.parquet", "weight-norms", "classifier weight norm per stage and category, with training counts"),
+    ("{cell}/received.json", "unpack", "of a cell that was trained elsewhere: its archive, and what of it was computed anew"),
     ("{output_folder}/manifests/{output}.json", "(every stage)", "where and when the job of an output ran, from which files, with how much memory"),
     ("{folder}/logs/{stage}.log", "(Snakemake)", "what the stage printed"),
     ("{folder}/benchmarks/{stage}.tsv", "(Snakemake)", "time and memory of the stage"),
     ("reports/summary.html", "report", "the report of the experiment that was run last: a copy of its page"),
+    ("reports/index.html", "report", "every experiment that has a report: what, when, verdicts, link"),
     ("reports/{experiment}/summary.html", "report", "the report, one self-contained page"),
     ("reports/{experiment}/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate"),
     ("reports/{experiment}/progress.html", "(Snakemake)", "how far every training is, while the workflow runs; also `status --html`"),
@@ -66,8 +71,13 @@ ABBREVIATIONS = {
 
 #: The page of the experiment that was run last.
 REPORT = Path("reports/summary.html")
+#: The list of all experiments that have a page.
+INDEX = Path("reports/index.html")
 
 DATA = Path("data")
+
+#: Drawings that embedded data is made of.
+DRAWINGS = DATA / "drawings"
 
 
 def backbone(name: str) -> Path:
@@ -140,6 +150,7 @@ class CellPaths(TrainingPaths):
     """Files of a cell: those of its training, and what is derived from it."""
 
     weight_norms = File("weight_norms.parquet")
+    received = File("received.json")
 
     def predictions(self, split: str, scoring: str) -> Path:
         return self.root / "predictions" / split / f"{scoring}.parquet"
@@ -199,3 +210,13 @@ class ExperimentPaths(JobPaths):
 
     def cell(self, architecture: str, activation: str, seed: int | str) -> CellPaths:
         return CellPaths(self.root / architecture / activation / f"seed{seed}")
+
+
+def mapped(annotations: Path, digest: str) -> Path:
+    """What trainings and predictions map into memory instead of reading ``annotations``."""
+    return annotations.with_name(f".{annotations.name}.{digest}.arrow")
+
+
+def parts(predictions: Path, digest: str) -> Path:
+    """The folder of the finished parts of a file of predictions."""
+    return predictions.with_name(f".{predictions.name}.{digest}")

@@ -17,6 +17,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "add-an-activation.md"
 REGISTERED = [activations.get(name) for name in activations.names()]
 #: Those that are a binary problem for each class, with a loss of their own.
 BINARY = [each.name for each in REGISTERED if not each.competing and each.loss]
+INTEGERS = [getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)]
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -27,6 +28,19 @@ def check_contract(activation: activations.Activation) -> None:
     if activation.loss is not None:
         check_loss(activation)
         check_extreme_losses(activation)
+
+
+def check_integers(activation: activations.Activation) -> None:
+    """Class indices of any integer type mean the same, also where the type ends before the outputs do."""
+    logits = torch.randn(128, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    target = torch.arange(128)
+    for dtype in INTEGERS:
+        for ignored in (None, -100, 3, 255):
+            expected = activation.loss(logits, target, reduction="none", ignore_index=ignored)
+            found = activation.loss(logits, target.to(dtype), reduction="none", ignore_index=ignored)
+            assert torch.equal(found, expected), (dtype, ignored)
+    with pytest.raises(ValueError, match="integer class indices"):
+        activation.loss(logits, target > 0)
 
 
 def check_scores(activation: activations.Activation) -> None:
@@ -55,6 +69,7 @@ def check_loss(activation: activations.Activation) -> None:
     torch.testing.assert_close(activation.loss(logits, target, weight, avg_factor=2.5), (each * weight).sum() / 2.5)
     ignoring = activation.loss(logits, target, reduction="none", ignore_index=2)
     torch.testing.assert_close(ignoring, each * (target != 2))
+    check_integers(activation)
     assert torch.autograd.gradcheck(lambda q: activation.loss(q, target), logits)
 
 

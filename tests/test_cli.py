@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from gumbel.commands import commands, main
+from gumbel.commands import commands, main, parser
 from gumbel.experiment import matrix
-from gumbel.paths import CONFIGS, OUTPUTS, job_manifest
+from gumbel.paths import CONFIGS, OUTPUTS, REPOSITORY, job_manifest
 
 IMAGE = {"id": 1, "height": 8, "width": 8, "neg_category_ids": [], "not_exhaustive_category_ids": []}
 STAGES = list(commands())
@@ -60,6 +63,80 @@ def test_the_list_of_stages_says_what_each_does(capsys):
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_says_what_it_does_in_a_sentence(stage):
     assert re.fullmatch(r"[A-Z][^.]*(\d\.x[^.]*)*\.", commands()[stage].summary)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_examples_that_it_understands(stage):
+    text = commands()[stage].description.replace("\\\n", " ")
+    examples = re.findall(r"^ *python -m gumbel (.*)$", text.partition("Example")[2], re.MULTILINE)
+    assert examples
+    for example in examples:
+        arguments = shlex.split(example.partition(" > ")[0])
+        assert arguments[0] == stage
+        parser().parse_args(arguments)  # exits where it does not know one
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_help_of_every_option_says_what_happens_without_it(stage):
+    for argument in commands()[stage].arguments:
+        optional = argument.flags[0].startswith("-") and not argument.settings.get("required")
+        if optional and argument.settings.get("action") != "store_true":
+            assert re.search(r"\(default: .+\)$|^also write ", argument.help), argument.flags
+            default = argument.settings.get("default")
+            if isinstance(default, str | int | float):
+                assert argument.help.endswith(f"(default: {default})")
+
+
+def test_compare_says_which_side_is_subtracted_and_what_its_sign_means(capsys):
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    assert "second minus first: a positive one means that the second file scores higher" in capsys.readouterr().out
+
+
+def test_the_script_and_the_module_name_themselves_in_their_help(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/gumbel"])
+    assert parser().format_usage().startswith("usage: gumbel ")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/gumbel/__main__.py"])
+    assert parser().format_usage().startswith("usage: python -m gumbel ")
+
+
+def test_the_script_is_the_module():
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["gumbel"].partition(":")
+    run = f"import sys; sys.argv = ['bin/gumbel', '--help']; from {module} import {function}; {function}()"
+    shown = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("usage: gumbel ")
+    assert all(f"    {stage} " in shown or f"    {stage}\n" in shown for stage in STAGES)
+
+
+def test_without_the_packages_of_the_benchmark_the_command_line_says_how_to_get_them():
+    """As after `pip install .`, which brings torch alone."""
+    run = "import sys; sys.modules['pydantic'] = None; from gumbel.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("gumbel: expected the benchmark's environment, found no package pydantic; run `make")
+
+
+def completions(words: str, folder: Path) -> set[str]:
+    """What bash offers for the last of ``words``."""
+    script = subprocess.run(
+        [sys.executable, "-m", "gumbel", "completion", "bash"], capture_output=True, text=True, check=True
+    ).stdout
+    ask = f'\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _shtab_gumbel; echo "${{COMPREPLY[@]}}"'
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        ["bash", "-c", script + ask], capture_output=True, text=True, check=True, cwd=folder, env=environment
+    )
+    return set(done.stdout.split())
+
+
+def test_bash_completes_stages_options_choices_and_files(tmp_path):
+    pytest.importorskip("shtab")
+    (tmp_path / "validation.json").touch()
+    assert completions("gumbel ev", tmp_path) == {"evaluate"}
+    assert completions("gumbel evaluate --prot", tmp_path) == {"--protocol"}
+    assert completions("gumbel evaluate --protocol f", tmp_path) == {"fixed"}
+    assert completions("gumbel evaluate --annotations val", tmp_path) == {"validation.json"}
 
 
 def test_an_experiment_is_given_by_its_file_its_name_or_its_text(folder, capsys):

@@ -1,6 +1,7 @@
 """One set of pins: what is asked for, what is pinned, and what runs are the same."""
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -151,3 +152,42 @@ def test_pip_prefers_a_build_to_the_release_of_the_same_version(tmp_path):
     constraint = ["--constraint", str(REPOSITORY / "requirements.txt")]
     subprocess.run([*command, *constraint, *indices, "torch"], check=True)
     assert [path.name for path in (tmp_path / "got").iterdir()] == [f"torch-{PINS['torch']}+cu126-py3-none-any.whl"]
+
+
+#: Stands in for the environment's Python: notes what it is asked for.
+RECORDER = """\
+#!/bin/sh
+for each in "$@"; do printf '%s|' "$each" >> "$LOG"; done
+echo >> "$LOG"
+"""
+
+
+@pytest.mark.parametrize("environment", [".venv", "the environment's own  place"])
+def test_make_installs_in_folders_of_any_name(tmp_path, environment):
+    checkout = tmp_path / "someone's größte  Daten"
+    (checkout / environment / "bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, checkout)
+    python = checkout / environment / "bin" / "python"
+    python.write_text(RECORDER)
+    python.chmod(0o755)
+    command = ["make", "install", f"VENV={environment}", f"PYTHON={sys.executable}", "CXX=true"]
+    log = tmp_path / "log"
+
+    def installed() -> str:
+        run = subprocess.run(
+            command, cwd=checkout, env={**os.environ, "LOG": str(log)}, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+        return run.stdout
+
+    assert "3/3" in installed()
+    asked = log.read_text().splitlines()
+    assert next(line for line in asked if line.startswith("-m|pip|install")).endswith(
+        "|torch|setuptools|wheel|ninja|psutil|numpy|"
+    )
+    assert f"|mmcv=={PINS['mmcv']}|" in "".join(asked)
+    assert asked[-1] == "-m|gumbel.evaluation.compiled|"
+    assert "3/3" not in installed()
+    assert log.read_text().splitlines() == asked
+    assert {path.name for path in checkout.iterdir()} == {"Makefile", "requirements.txt", "pyproject.toml", environment}

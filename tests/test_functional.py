@@ -383,6 +383,18 @@ def test_torch_func_gives_gradients_per_sample_and_hessians():
     assert (hessian - hessian.diag().diag() == 0).all()
 
 
+def test_what_the_docstring_says_of_transformations_is_so():
+    logits, target = sample()
+    traced = torch.jit.trace(lambda q: gumbel_cross_entropy(q, target), logits.detach())
+    torch.testing.assert_close(traced(logits + 1), gumbel_cross_entropy(logits + 1, target))
+    exported = torch.export.export(GumbelCrossEntropyLoss(), (logits, target)).module()
+    torch.testing.assert_close(exported(logits + 1, target), gumbel_cross_entropy(logits + 1, target))
+    with pytest.raises(NotImplementedError, match="forward mode"):
+        torch.func.hessian(lambda q: gumbel_cross_entropy(q, target[0]))(logits[0].detach())
+    with pytest.raises(torch.jit.frontend.NotSupportedError):
+        torch.jit.script(gumbel_cross_entropy)
+
+
 @pytest.mark.parametrize("options", [{}, {"variant": "released"}, {"ignore_index": 0}, {"reduction": "sum"}])
 def test_is_traced_whole_once_for_all_numbers_of_samples(options):
     counter = CompileCounterWithBackend("aot_eager")
@@ -431,6 +443,7 @@ def test_module_passes_everything_on():
     [
         ({"target": torch.zeros(4, dtype=torch.long)}, "class indices of shape"),
         ({"target": torch.zeros(5)}, "integer class indices"),
+        ({"target": torch.zeros(5, dtype=torch.bool)}, "integer class indices"),
         ({"target": torch.zeros(5, 7, requires_grad=True)}, "constant target"),
         ({"weight": torch.ones(5, requires_grad=True)}, "constant weight"),
         ({"weight": torch.ones(7)}, "broadcasts"),

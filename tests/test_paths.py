@@ -40,7 +40,10 @@ def test_every_path_of_the_code_is_described_once_and_nothing_else_is():
     folders = [data, experiment, CELL, HEAD_ONLY, WARM_START]
     named = [path for folder in folders for path in named_by(folder)]
     manifest = paths.job_manifest(paths.Path("{output_folder}/{output}"))
-    single = [manifest, paths.backbone("{name}"), paths.given_weights("{name}"), paths.REPORT]
+    single = [manifest, paths.backbone("{name}"), paths.given_weights("{name}"), paths.DRAWINGS]
+    single += [paths.REPORT, paths.INDEX]
+    single += [paths.mapped(data.annotations("{split}"), "{digest}")]
+    single += [paths.parts(cell.predictions("{split}", "{scoring}"), "{digest}") for cell in (CELL, HEAD_ONLY)]
     snapshots = [cell.at("{percent}").root for cell in (CELL, HEAD_ONLY)]
     assert sorted(described()) == sorted([*named, *map(str, single + snapshots)])
 

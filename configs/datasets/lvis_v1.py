@@ -1,7 +1,7 @@
 """LVIS v1, augmented as in the paper."""
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotatedImage"),
     dict(type="LoadBoxedAnnotations", with_bbox=True, with_mask=True),
     dict(
         type="RandomChoiceResize",
@@ -12,7 +12,7 @@ train_pipeline = [
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotatedImage"),
     dict(type="Resize", scale=(1333, 800), keep_ratio=True),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]

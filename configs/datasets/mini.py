@@ -1,13 +1,13 @@
 """The embedded data: square scenes that are read at their own size; only flips augment."""
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotatedImage"),
     dict(type="LoadBoxedAnnotations", with_bbox=True, with_mask=True),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotatedImage"),
     dict(type="Resize", scale_factor=1.0),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]

@@ -6,7 +6,7 @@ architecture = dict(
     label="C-R101",
     detector="Cascade Mask R-CNN, ResNet-101",
     backbone="resnet101-63fe2227",
-    hours=48,
+    hours=91,
     memory_gb=28,
 )
 

@@ -6,7 +6,7 @@ architecture = dict(
     label="H-R101",
     detector="Hybrid Task Cascade, ResNet-101",
     backbone="resnet101-63fe2227",
-    hours=72,
+    hours=162,
     memory_gb=32,
 )
 

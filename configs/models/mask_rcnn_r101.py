@@ -6,7 +6,7 @@ architecture = dict(
     label="M-R101",
     detector="Mask R-CNN, ResNet-101",
     backbone="resnet101-63fe2227",
-    hours=36,
+    hours=66,
     memory_gb=24,
 )
 

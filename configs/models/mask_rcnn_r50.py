@@ -6,7 +6,7 @@ architecture = dict(
     label="M-R50",
     detector="Mask R-CNN, ResNet-50",
     backbone="resnet50-0676ba61",
-    hours=24,
+    hours=55,
     memory_gb=24,
 )
 

@@ -6,7 +6,7 @@ architecture = dict(
     label="M-X101",
     detector="Mask R-CNN, ResNeXt-101",
     backbone="resnext101_64x4d-ee2c6f71",
-    hours=48,
+    hours=112,
     memory_gb=28,
 )
 

@@ -1,6 +1,6 @@
 """The warm start of `mini`: an architecture from scratch on balanced scenes of other things."""
 
-iterations = 180
+iterations = 220
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.05, fused=True),
@@ -10,4 +10,4 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=30),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=30, end=iterations, T_max=iterations - 30, eta_min=1e-5),
 ]
-checkpoint_interval = 25
+checkpoint_interval = 50

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gumbel.functional import dense_target, reduce_loss, split_weight, widen
+from gumbel.functional import check_target, dense_target, reduce_loss, split_weight, widen
 
 
 def binary_loss(elementwise: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
@@ -24,7 +24,8 @@ def binary_loss(elementwise: Callable[[Tensor, Tensor], Tensor]) -> Callable[...
         avg_factor: float | Tensor | None = None,
         ignore_index: int | None = None,
     ) -> Tensor:
-        per_sample, per_element = split_weight(logits, target, weight)
+        target = check_target(logits, target)
+        per_sample, per_element = split_weight(logits, weight)
         ignored = torch.zeros_like(target, dtype=torch.bool) if ignore_index is None else target == ignore_index
         target = dense_target(widen(logits), target, ignored)
         mask = ignored if ignored.ndim == logits.ndim else ignored.unsqueeze(-1)

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gumbel.activations import Activation
-from gumbel.functional import reduce_loss, widen
+from gumbel.functional import check_target, reduce_loss, widen
 
 
 def loss(
@@ -18,7 +18,7 @@ def loss(
 ) -> Tensor:
     """Cross-entropy of logits (N, C) and class indices (N,), with one weight a sample."""
     ignore_index = -100 if ignore_index is None else ignore_index  # PyTorch's default
-    losses = F.cross_entropy(widen(logits), target, reduction="none", ignore_index=ignore_index)
+    losses = F.cross_entropy(widen(logits), check_target(logits, target), reduction="none", ignore_index=ignore_index)
     return reduce_loss(losses if weight is None else losses * weight, reduction, avg_factor)
 
 

@@ -16,13 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from gumbel.datasets.json_stream import stream_lists
+from gumbel.datasets.entries import stream_annotations
 from gumbel.evaluation.metrics import mean
 from gumbel.jobs.files import atomic_path
 
 Distribution = dict[str, np.ndarray]
 
 FREQUENCIES = {"rare": "r", "common": "c", "frequent": "f"}
+_FIELDS = {
+    "images": ("id", "width", "height"),
+    "annotations": ("image_id", "category_id", "bbox"),
+    "categories": ("id", "frequency"),
+}
 _KEYS = (
     "category_id",
     "frequency",
@@ -71,26 +76,17 @@ def _scan(path: Path) -> tuple[dict[int, str], dict[int, tuple[float, float]], d
     categories: dict[int, str] = {}
     sizes: dict[int, tuple[float, float]] = {}
     objects: dict[str, array] = {"image": array("q"), "category": array("q"), "x": array("d"), "y": array("d")}
-    try:
-        for key, entry in stream_lists(path):
-            if key == "annotations":
-                x, y, width, height = entry["bbox"]
-                objects["image"].append(entry["image_id"])
-                objects["category"].append(entry["category_id"])
-                objects["x"].append(x + width / 2)
-                objects["y"].append(y + height / 2)
-            elif key == "images":
-                sizes[entry["id"]] = (entry["width"], entry["height"])
-            elif key == "categories":
-                categories[entry["id"]] = entry["frequency"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"expected LVIS v1 annotations in {path}, found an entry of `{key}` without {error}"
-        ) from error
-    if not (categories and sizes):
-        raise ValueError(
-            f"expected images and categories in {path}, found {len(sizes)} and {len(categories)}: use LVIS v1"
-        )
+    for key, entry in stream_annotations(path, _FIELDS):
+        if key == "annotations":
+            x, y, width, height = entry["bbox"]
+            objects["image"].append(entry["image_id"])
+            objects["category"].append(entry["category_id"])
+            objects["x"].append(x + width / 2)
+            objects["y"].append(y + height / 2)
+        elif key == "images":
+            sizes[entry["id"]] = (entry["width"], entry["height"])
+        elif key == "categories":
+            categories[entry["id"]] = entry["frequency"]
     return categories, sizes, objects
 
 

@@ -1,6 +1,5 @@
 """Norms of the classification layer's weights per class, the paper's evidence for balanced classifiers."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +10,11 @@ import pandas as pd
 import scipy.stats
 import torch
 
+from gumbel.datasets.entries import read_annotations
 from gumbel.detection.checkpoints import load_weights
 from gumbel.evaluation.bootstrap import Resamples
 
-_CATEGORY = ["id", "name", "frequency", "image_count"]
+_CATEGORY = ("id", "name", "frequency", "image_count")
 #: Mask R-CNN has one box head; Cascade and HTC number theirs by stage.
 _CLASSIFIER = re.compile(r"(?:^|\.)bbox_head\.(?:(\d+)\.)?fc_cls\.weight$")
 
@@ -57,7 +57,7 @@ def _stage(
             f"shape {tuple(weight.shape)} in {checkpoint}: give the annotations that it was trained on"
         )
     bias = state.get(name.removesuffix("weight") + "bias")
-    table = pd.DataFrame(categories, columns=_CATEGORY).rename(columns={"id": "category_id"})
+    table = pd.DataFrame(categories, columns=list(_CATEGORY)).rename(columns={"id": "category_id"})
     table.insert(0, "stage", stage)
     table["norm"] = torch.linalg.vector_norm(weight, dim=1)[:rows].numpy()
     table["bias"] = np.full(rows, np.nan) if bias is None else bias.double()[:rows].numpy()
@@ -66,14 +66,17 @@ def _stage(
 
 def read_categories(annotations: Path) -> list[dict[str, Any]]:
     """Categories of an LVIS v1 file in its order, each with id, name, frequency and image_count."""
-    categories = json.loads(Path(annotations).read_bytes()).get("categories", [])
-    for category in categories:
-        missing = set(_CATEGORY) - set(category)
-        if missing:
-            raise ValueError(
-                f"expected {sorted(missing)} in every category of {annotations}, found none in {category}: use LVIS v1"
-            )
+    categories: list[dict[str, Any]] = read_annotations(Path(annotations), {"categories": _CATEGORY})["categories"]
     return categories
+
+
+#: Least and largest value that each statistic can have.
+RANGES = {
+    "coefficient_of_variation": (0, np.inf),
+    "gini": (0, 1),
+    "spearman": (-1, 1),
+    "ratio_frequent_rare": (0, np.inf),
+}
 
 
 def norm_statistics(table: pd.DataFrame) -> dict[int, dict[str, float]]:

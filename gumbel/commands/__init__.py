@@ -2,9 +2,11 @@
 
 The modules of this package define them, and are found by looking. A stage reads the files of the stage before it and
 writes its own; Snakemake only calls them in the right order. Heavy packages are imported by the stage that needs them.
+The docstring of a stage's function is its help, with an example that runs.
 """
 
 import argparse
+import inspect
 import pkgutil
 import sys
 import traceback
@@ -18,6 +20,13 @@ from gumbel.experiment import inheritance, matrix
 from gumbel.experiment.schema import Source
 from gumbel.jobs import manifest
 from gumbel.paths import job_manifest
+
+ABOUT = """Run one stage of the benchmark, or inspect an experiment. Each stage reads the files of the stage before it.
+
+Examples:
+  python -m gumbel status --experiment mini
+  python -m gumbel evaluate --help
+"""
 
 
 class Argument:
@@ -41,19 +50,36 @@ class Argument:
         """The function's name for it."""
         return self.flags[0].lstrip("-").replace("-", "_")
 
+    @property
+    def help(self) -> str:
+        """What readers are told: its own words, and the default unless these say it."""
+        words, default = self.settings["help"], self.settings.get("default")
+        if "default" in words or default is None or isinstance(default, bool):
+            return words
+        shown = " ".join(map(str, default)) if isinstance(default, list) else default
+        return f"{words} (default: {shown})"
+
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand; the first line of its function's docstring says what it does."""
+    """A subcommand; the docstring of its function is its help."""
 
     run: Callable[..., None]
     arguments: tuple[Argument, ...]
 
     @property
     def summary(self) -> str:
-        return str(self.run.__doc__).partition("\n")[0]
+        """The first line, which says what it does."""
+        return self.description.partition("\n")[0]
+
+    @property
+    def description(self) -> str:
+        """All of it: what it does, what a reader has to know, and an example."""
+        return inspect.cleandoc(str(self.run.__doc__))
 
 
+#: What completes the name of a file in each shell, as shtab has it.
+COMPLETE_FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "fish": "(__fish_complete_path (commandline -ct))"}
 #: Every subcommand of the modules that are imported, by name.
 COMMANDS: dict[str, Command] = {}
 
@@ -68,26 +94,25 @@ def command(*arguments: Argument) -> Callable[[Callable[..., None]], Callable[..
     return register
 
 
-def file_to_read(*flags: str, **settings: Any) -> Argument:
-    return Argument(*flags, type=Path, **settings)
+def file_to_read(flag: str, **settings: Any) -> Argument:
+    named = {"metavar": "FILE"} if flag.startswith("-") else {}
+    return Argument(flag, type=Path, **named | settings)
 
 
 def file_to_write(flag: str = "--output", **settings: Any) -> Argument:
-    return Argument(flag, type=Path, writes=True, **settings)
+    return Argument(flag, type=Path, writes=True, **{"metavar": "FILE"} | settings)
 
 
-def experiment(default: str | None = None) -> Argument:
-    """``--experiment``; the function is given the checked ``Experiment``."""
-    words = "a file (YAML), a name in configs/experiments, or the experiment itself in braces (YAML or JSON)"
-    words += f"; {default} if not given" if default else ""
-    return Argument(
-        "--experiment", type=_given, read=matrix.load, required=default is None, default=default, help=words
-    )
+def experiment(default: str | None = None, flag: str = "--experiment", words: str = "") -> Argument:
+    """An experiment, by default ``--experiment``; the function is given the checked ``Experiment``."""
+    words += "a YAML file, a name in configs/experiments, or the experiment itself in braces (YAML or JSON)"
+    option: dict[str, Any] = {"required": default is None, "default": default} if flag.startswith("-") else {}
+    return Argument(flag, type=_given, read=matrix.load, help=words, **option)
 
 
 def source() -> Argument:
     """``--experiment``, of which only the keys that name its data need to be there; the function is given these."""
-    words = "as of the other stages; in braces, the keys that name its data suffice"
+    words = "as for the other stages; in braces, the keys that name the data are enough"
     return Argument("--experiment", type=_given, read=_data_of, required=True, help=words)
 
 
@@ -100,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         sys.exit(f"gumbel {stage}: {_message(error)}")
     except Exception as error:
-        # Unforeseen: all of it for who mends it, and the line by which `status` knows a failed job's log
+        # Unforeseen: the whole trace for debugging, and the line by which `status` recognises a failed job's log
         traceback.print_exc()
         sys.exit(f"gumbel {stage}: {type(error).__name__}: {error}")
 
@@ -112,14 +137,20 @@ def commands() -> dict[str, Command]:
     return dict(sorted(COMMANDS.items()))
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m gumbel", description=__doc__.partition("\n")[0])
-    subparsers = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+def parser(program: str | None = None) -> argparse.ArgumentParser:
+    """The command line of ``program``: by default, the name that it was started by."""
+    form = argparse.RawDescriptionHelpFormatter
+    program = program or ("gumbel" if Path(sys.argv[0]).name == "gumbel" else "python -m gumbel")
+    parser = argparse.ArgumentParser(prog=program, description=ABOUT, formatter_class=form)
+    subparsers = parser.add_subparsers(dest="stage", required=True, metavar="STAGE", title="stages")
     for name, command in commands().items():
-        subparser = subparsers.add_parser(name, help=command.summary, description=command.summary)
+        subparser = subparsers.add_parser(
+            name, help=command.summary, description=command.description, formatter_class=form
+        )
         for argument in command.arguments:
-            subparser.add_argument(*argument.flags, **argument.settings)
+            action = subparser.add_argument(*argument.flags, **argument.settings | {"help": argument.help})
+            if argument.settings.get("type") in (Path, _given):
+                vars(action)["complete"] = COMPLETE_FILES
     return parser
 
 

@@ -8,10 +8,14 @@ from gumbel.experiment.schema import Experiment
 
 @command(
     experiment(),
-    Argument("--only", type=Path, nargs="+", default=[], help="the configurations of these paths (default: all)"),
+    Argument("--only", type=Path, nargs="+", default=[], help="configurations to write (default: all)"),
 )
 def configs(experiment: Experiment, only: list[Path]) -> None:
-    """Write the resolved configuration of every training."""
+    """Write the resolved configuration of every training.
+
+    Example:
+      python -m gumbel configs --experiment mini
+    """
     from gumbel.detection.compose import write_configs
 
     write_configs(experiment, only)
@@ -19,13 +23,19 @@ def configs(experiment: Experiment, only: list[Path]) -> None:
 
 @command(
     Argument(
-        "--diff", action="store_true", help="compare with the released one; status 1 if a deviation has no reason"
+        "--diff",
+        action="store_true",
+        help="list the differences from the released recipe; exit with 1 if one has no reason",
     ),
     experiment(default="lvis"),
-    file_to_write(help="also write what differs from the released one, and why (JSON)"),
+    file_to_write(help="also write the differences and their reasons (JSON)"),
 )
 def recipe(diff: bool, experiment: Experiment, output: Path | None) -> None:
-    """Print the resolved recipe of every cell."""
+    """Print the recipe of every cell, or how it differs from the released one.
+
+    Example:
+      python -m gumbel recipe --experiment lvis --diff
+    """
     from gumbel.detection import recipe
     from gumbel.jobs.files import write_json
 
@@ -45,11 +55,15 @@ def recipe(diff: bool, experiment: Experiment, output: Path | None) -> None:
 
 
 @command(
-    file_to_read("config", help="a resolved configuration; results go beside it"),
-    Argument("--wait", action="store_true", help="wait for a process that trains it already, then go on"),
+    file_to_read("config", help="a resolved configuration, as `configs` writes it; results go beside it"),
+    Argument("--wait", action="store_true", help="if another process is training it, wait for that one first"),
 )
 def train(config: Path, wait: bool) -> None:
-    """Train one configuration, or go on with it."""
+    """Train one configuration, or resume it.
+
+    Example:
+      python -m gumbel train results/mini/mask_rcnn_r50/gumbel/seed0/config.py
+    """
     from gumbel.detection.train import train
 
     train(config, wait)
@@ -60,7 +74,12 @@ def train(config: Path, wait: bool) -> None:
     file_to_read("--checkpoint", required=True, help="weights trained elsewhere"),
 )
 def convert(config: Path, checkpoint: Path) -> None:
-    """Take over a cell's weights from mmdet 2.x or 3.x: nothing is trained."""
+    """Use weights from mmdet 2.x or 3.x for a cell instead of training it.
+
+    Example:
+      python -m gumbel convert results/lvis/mask_rcnn_r50/gumbel/seed0/config.py \\
+          --checkpoint weights/gumbel_r50_4x4_1x.pth
+    """
     from gumbel.detection.convert import convert
 
     convert(checkpoint, config)
@@ -73,11 +92,16 @@ def convert(config: Path, checkpoint: Path) -> None:
         nargs="+",
         required=True,
         metavar="SPLIT/SCORING.parquet",
-        help="the split to predict, and matched or released; any folder before them",
+        help="files to write: the split names the images, the scoring is matched or released; the folder is free",
     ),
 )
 def predict(config: Path, checkpoint: Path, output: list[Path]) -> None:
-    """Write the detections of a trained cell, or go on with it."""
+    """Write the detections of a trained cell, or resume writing them.
+
+    Example:
+      python -m gumbel predict CELL/config.py --checkpoint CELL/train/checkpoint.pth \\
+          --output CELL/predictions/val/matched.parquet
+    """
     from gumbel.detection.predict import predict
 
     predict(config, checkpoint, {(path.parent.name, path.stem): path for path in output})
@@ -86,12 +110,19 @@ def predict(config: Path, checkpoint: Path, output: list[Path]) -> None:
 @command(
     file_to_read("config", help="the cell's resolved configuration"),
     file_to_read("--checkpoint", required=True, help="its trained weights"),
-    Argument("--images", type=int, required=True, help="training images to read, at most"),
-    Argument("--rois", type=int, help="RoIs stored per image and stage; default: the configuration's"),
-    file_to_write(required=True),
+    Argument("--images", type=int, required=True, help="maximum number of training images to read"),
+    Argument("--rois", type=int, help="RoIs to store per image and stage (default: the configuration's)"),
+    file_to_write(required=True, help="features to write (Parquet)"),
 )
 def features(config: Path, checkpoint: Path, images: int, rois: int | None, output: Path) -> None:
-    """Store what a trained cell's classification layer is given."""
+    """Store the inputs of a trained cell's classification layer.
+
+    `head-only` trains new classification layers on them.
+
+    Example:
+      python -m gumbel features CELL/config.py --checkpoint CELL/train/checkpoint.pth \\
+          --images 20000 --output seed0.features.parquet
+    """
     from gumbel.detection.head_only import store_features
 
     store_features(config, checkpoint, images, rois, output)
@@ -99,12 +130,17 @@ def features(config: Path, checkpoint: Path, images: int, rois: int | None, outp
 
 @command(
     file_to_read("config", help="the cell's resolved configuration"),
-    file_to_read("--detector", required=True, help="weights that the features were stored with"),
-    file_to_read("--features", required=True, help="what `features` wrote"),
-    Argument("--folder", type=Path, required=True, help="where the results go"),
+    file_to_read("--detector", required=True, help="weights of the detector that the features come from"),
+    file_to_read("--features", required=True, help="the file that `features` wrote"),
+    Argument("--folder", type=Path, required=True, help="folder for the results"),
 )
 def head_only(config: Path, detector: Path, features: Path, folder: Path) -> None:
-    """Train a cell's classification layer on stored features."""
+    """Train only a cell's classification layer, on stored features.
+
+    Example:
+      python -m gumbel head-only CELL/config.py --detector DETECTOR/train/checkpoint.pth \\
+          --features seed0.features.parquet --folder head_only
+    """
     from gumbel.detection.head_only import train_head
 
     train_head(config, detector, features, folder)

@@ -70,8 +70,10 @@ class DataSet(DataPaths, ABC):
         return self.verified
 
     @abstractmethod
-    def provide(self) -> None:
+    def provide(self, every_picture: bool = False) -> None:
         """Make the files of :class:`DataPaths` for every split, and the record.
+
+        Sizes of the user's pictures are compared with the annotations: of a sample, or of every picture.
 
         Raises:
             ValueError: the data is not what it should be; OSError: it cannot be had.

@@ -74,7 +74,7 @@ def categories(things: "Iterable[Thing]", annotations: Iterable[Mapping[str, Any
             "name": thing.name,
             "synset": thing.synset,
             "synonyms": [thing.name],
-            "def": f"shown by OpenMoji picture {thing.hexcode}",
+            "def": f"shown by emoji {thing.hexcode}",
             "image_count": images[thing.id],
             "instance_count": instances[thing.id],
             "frequency": frequency(images[thing.id]),

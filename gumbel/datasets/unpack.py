@@ -7,6 +7,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from gumbel.jobs.terminal import track
+
 #: An archive may grow by this factor: JSON grows threefold, pictures hardly, a zip bomb a thousandfold.
 MAX_GROWTH = 20
 
@@ -25,7 +27,9 @@ def unpack(archive: Path, member: str, files: int, target: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as contents:
-            contents.extractall(partial, _checked(contents, archive, member, files))
+            entries = _checked(contents, archive, member, files)
+            for entry in track(entries, f"unpacking {member}"):
+                contents.extract(entry, partial)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(f"expected a whole zip archive, found {archive} damaged ({error}); remove it") from error
     os.rename(partial / member, target)

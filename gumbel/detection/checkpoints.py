@@ -2,6 +2,7 @@
 
 import pickletools
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,10 @@ from gumbel.jobs.terminal import say
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the state dict of ``model``, tensors only, atomically."""
-    with atomic_path(path) as temporary:
-        torch.save({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, temporary)
+    """Write the state dict of ``model``, tensors only, atomically. The same weights give the same bytes."""
+    # Given a path, PyTorch would write its name, which has the process in it, into the file
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, file)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -40,7 +42,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
         ValueError: the file is damaged, would call anything else, or has something else among the tensors.
     """
     foreign = _read(path, _foreign)
-    if refused := [name for name in foreign if not name.startswith(_RECORDS)]:
+    if refused := [name for name in foreign if not name.startswith(_RECORDS) and name not in _DATA]:
         raise ValueError(
             f"expected tensors and records of mmdet in {path}, found that it would call {', '.join(refused)}, which "
             "was not run; use another file, or, where you trust it, load it there and save its state_dict alone"
@@ -57,7 +59,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 #: What mmdet stores beside the weights, in the message hub, the metadata and the optimiser's state: objects of these
 #: packages, and methods of them (mmengine's HistoryBuffer), which pickle writes as a call of getattr.
-_RECORDS = ("_codecs.", "builtins.getattr", "collections.", "mmcv.", "mmdet.", "mmengine.", "numpy.", "torch.")
+_RECORDS = ("_codecs.", "collections.", "datetime.", "mmcv.", "mmdet.", "mmengine.", "numpy.", "pathlib.", "torch.")
+_TYPES = (bool, bytearray, bytes, complex, dict, float, frozenset, getattr, int, list, object, range, set, slice, str)
+_DATA = {f"builtins.{each.__name__}" for each in (*_TYPES, tuple)} | {"argparse.Namespace"}
 
 
 class _Inert:
@@ -74,7 +78,13 @@ def _foreign(path: Path) -> list[str]:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     with path.open("rb") as file:  # before torch 1.6: magic number, protocol, system and content in turn
         operations = [operation for _ in range(4) for operation in pickletools.genops(file)]
-    return sorted({str(argument).replace(" ", ".") for code, argument, _ in operations if code.name == "GLOBAL"})
+    return sorted({_today(*str(argument).split(" ")) for code, argument, _ in operations if code.name == "GLOBAL"})
+
+
+def _today(module: str, name: str) -> str:
+    """The full name of what pickle writes under its name in Python 2: ``__builtin__ set`` is ``builtins.set``."""
+    renamed = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    return ".".join(renamed)
 
 
 def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
@@ -83,7 +93,8 @@ def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
     except OSError:
         raise
     except Exception as error:  # whatever a damaged pickle or zip file raises
-        raise ValueError(f"expected weights in {path}, found a damaged file or none of PyTorch's ({error})") from error
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"expected weights in {path}, found a damaged file or none of PyTorch's ({reason})") from error
 
 
 def of_classifier(name: str) -> bool:

@@ -16,7 +16,7 @@ from mmengine.config import Config, ConfigDict
 from gumbel import activations
 from gumbel.datasets import DataSet
 from gumbel.detection import precision
-from gumbel.detection.options import SCALARS_EVERY, visualizer
+from gumbel.detection.curves import SCALARS_EVERY, visualizer
 from gumbel.detection.parts import box_heads, mask_heads, roi_extractors, samplers
 from gumbel.experiment import architectures, matrix
 from gumbel.experiment.schema import Experiment, Gol, Regions, Training, Widths
@@ -25,6 +25,7 @@ from gumbel.paths import CONFIGS, DataPaths, ExperimentPaths, TrainingPaths
 
 CUSTOM_IMPORTS = [
     "gumbel.detection.boxed_masks",
+    "gumbel.detection.curves",
     "gumbel.detection.loading",
     "gumbel.detection.losses",
     "gumbel.detection.loop",
@@ -221,7 +222,7 @@ def _training(
             visualizer=visualizer(experiment, paths),
             log_processor=dict(by_epoch=False),
             default_hooks=dict(
-                logger=dict(type="LoggerHook", interval=SCALARS_EVERY) if experiment.track else None,
+                logger=dict(type="CurvesHook", interval=SCALARS_EVERY) if experiment.track else None,
                 timer=None,
                 checkpoint=dict(type="ResumeHook", interval=schedule.checkpoint_interval, keep=2),
             ),
@@ -289,15 +290,15 @@ def write_configs(experiment: Experiment, only: Collection[Path] = ()) -> list[P
     for path in chosen:
         config = composed[path]()
         with atomic_path(path) as temporary:
-            temporary.write_text(_header(experiment, config, path) + config.pretty_text)
+            temporary.write_text(as_text(experiment, config, path))
     return chosen
 
 
-def _header(experiment: Experiment, config: Config, path: Path) -> str:
-    """What the training costs, and the command that runs it."""
+def as_text(experiment: Experiment, config: Config, path: Path) -> str:
+    """The file of a configuration, headed by what the training costs and the command that runs it."""
     steps, cell = config.train_cfg.max_iters // config.optim_wrapper.accumulative_counts, config.cell
     return (
         f'"""{cell.architecture}, {cell.activation}, seed {cell.seed} of experiment {experiment.name}.\n\n'
         f"{steps} steps of {config.batch} images on {experiment.gpus} GPU(s).\n"
-        f'python -m gumbel train {path}\n"""\n\n'
+        f'python -m gumbel train {path}\n"""\n\n{config.pretty_text}'
     )

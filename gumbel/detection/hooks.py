@@ -133,6 +133,11 @@ class HistoryHook(Hook):
         values = self.columns[name][-20:]
         return sum(values) / len(values)
 
+    def means(self, first: int, last: int) -> dict[str, float]:
+        """Mean of every column but the number of the iteration, over iterations ``first + 1`` to ``last``."""
+        chosen = {name: values[first:last] for name, values in self.columns.items() if name != "iteration"}
+        return {name: sum(values) / len(values) for name, values in chosen.items()}
+
     def table(self) -> pd.DataFrame:
         """One row an iteration: losses (means over the processes), learning rate, seconds.
 
@@ -149,14 +154,20 @@ class HistoryHook(Hook):
 class ResumeHook(Hook):
     """Write what a training needs to go on, every so often and when a signal asks the training to stop.
 
+    Whatever kills a training takes what was computed since the last checkpoint: ``seconds`` at most, and a step.
     Only where the optimiser has made its step, since gradients that are being accumulated are not stored: a signal that
     arrives in between is heeded at the step.
     """
 
-    interval: int  #: iterations between two checkpoints
+    interval: int  #: iterations between two checkpoints, at most
     keep: int = 2  #: how many of the last checkpoints stay
+    seconds: float = 540.0  #: between two checkpoints, at most
+    _saved: float = field(default=0.0, init=False)
 
     priority = "VERY_LOW"  # after the schedule's step
+
+    def before_train(self, runner: Any) -> None:
+        self._saved = time.monotonic()
 
     def after_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
         done = runner.iter + 1
@@ -167,8 +178,9 @@ class ResumeHook(Hook):
         received = torch.tensor(float(signals.received() is not None))
         all_reduce(received, op="max")  # by any process
         stop = bool(received)
-        due = done // self.interval > (done - window) // self.interval
+        due = done // self.interval > (done - window) // self.interval or time.monotonic() - self._saved > self.seconds
         if (due or stop or last) and is_main_process():
+            self._saved = time.monotonic()
             folder = Path(runner.work_dir)
             with atomic_path(folder / f"iter_{done}.pth") as temporary:
                 runner.save_checkpoint(str(folder), temporary.name, by_epoch=False)

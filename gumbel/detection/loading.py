@@ -12,16 +12,38 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import LVISV1Dataset
-from mmdet.registry import DATASETS
+from mmdet.registry import DATASETS, TRANSFORMS
 from platformdirs import user_cache_path
 
+from gumbel.datasets.sizes import CAUSES
 from gumbel.jobs import manifest
 from gumbel.jobs.files import atomic_path
 from gumbel.jobs.lock import claim
+from gumbel.paths import mapped
 
 #: One row an image: mmdet's record of it, pickled as mmdet does, and the labels of its objects.
 SCHEMA = pa.schema({"record": pa.large_binary(), "labels": pa.large_list(pa.int32())})
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotatedImage(LoadImageFromFile):
+    """mmdet's ``LoadImageFromFile`` for a picture whose size must be that of its annotations.
+
+    Raises:
+        ValueError: it has another size; the picture is named.
+    """
+
+    def transform(self, results: dict) -> dict:
+        expected = results["height"], results["width"]
+        loaded: dict = super().transform(results)
+        if (found := loaded["img"].shape[:2]) != expected:
+            raise ValueError(
+                f"expected {results['img_path']} to have height and width {expected}, as annotated, found {found}, "
+                f"{CAUSES}; `python -m gumbel data --every-picture` finds all of them"
+            )
+        return loaded
 
 
 @DATASETS.register_module()
@@ -71,7 +93,7 @@ class MappedLVISDataset(LVISV1Dataset):
         folder = annotations.parent
         if not os.access(folder, os.W_OK):
             folder = user_cache_path("gumbel", ensure_exists=True)
-        return folder / f".{annotations.name}.{decisive[0][:16]}.{digest}.arrow"
+        return mapped(folder / annotations.name, f"{decisive[0][:16]}.{digest}")
 
     def _write(self, path: Path) -> None:
         """Let a process of its own read the annotations: its memory goes with it."""
@@ -79,7 +101,8 @@ class MappedLVISDataset(LVISV1Dataset):
         with ProcessPoolExecutor(1, mp_context=fork) as process:
             process.submit(_write, self, path).result()
         current = ".".join(path.name.split(".")[:-2])
-        for other in Path(self.ann_file).parent.glob(f".{Path(self.ann_file).name}.*.arrow"):
+        annotations = Path(self.ann_file)
+        for other in annotations.parent.glob(mapped(annotations, "*").name):
             if not other.name.startswith(current):
                 other.unlink(missing_ok=True)
 

@@ -53,6 +53,7 @@ class ActivationLoss(nn.Module):
         avg_factor: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
+        label = label.long()  # modules of mmdet and the comparisons of DropLoss need it
         if self.module is not None:
             return self.loss_weight * self.module(cls_score, label, weight, avg_factor, reduction_override)
         return self.loss_weight * self.loss(cls_score, label, weight, avg_factor, reduction_override or "mean")

@@ -1,7 +1,5 @@
-"""Options of a training beside its recipe: how the batch is made, where curves go, memory format."""
+"""Options of a training beside its recipe: how the batch is made, memory format."""
 
-import os
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -12,11 +10,6 @@ from mmengine.registry import HOOKS
 from gumbel.detection import precision
 from gumbel.detection.losses import classification_losses
 from gumbel.detection.parts import box_heads, unwrapped
-from gumbel.experiment.schema import Experiment
-from gumbel.paths import TrainingPaths
-
-#: Iterations between two points of the training curves that trackers show.
-SCALARS_EVERY = 10
 
 
 @HOOKS.register_module()
@@ -25,38 +18,6 @@ class ChannelsLastHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         runner.model.to(memory_format=torch.channels_last)
-
-
-def visualizer(experiment: Experiment, paths: TrainingPaths) -> dict[str, Any]:
-    """mmengine's visualizer, writing the curves of one training to every tracker of the experiment.
-
-    Raises:
-        ValueError: the package of a tracker is not installed.
-    """
-    for name in experiment.track:
-        if find_spec(name) is None:
-            raise ValueError(
-                f"`track`: expected the package of {name}, found it not installed; "
-                f"`pip install {name}`, or leave it out of `track`"
-            )
-    run, mlflow = "-".join(paths.root.parts[-3:]), paths.curves / "mlflow"
-    # A database of the training's own: mmengine's default, a folder of files, is refused by MLflow 3.17
-    store = dict(tracking_uri=f"sqlite:///{mlflow}/mlflow.db", artifact_location=str(mlflow / "artifacts"))
-    backends: dict[str, dict[str, Any]] = {
-        "tensorboard": dict(type="TensorboardVisBackend"),
-        "wandb": dict(type="WandbVisBackend", init_kwargs=dict(project="gumbel", group=experiment.name, name=run)),
-        "mlflow": dict(type="MLflowVisBackend", exp_name=experiment.name, run_name=run, **store),
-    }
-    chosen = [dict(backends[name], save_dir=str(paths.curves / name)) for name in experiment.track]
-    return dict(type="Visualizer", vis_backends=chosen)
-
-
-def use_tracking_server(config: Config) -> None:
-    """Send MLflow's curves to the server that ``MLFLOW_TRACKING_URI`` names where the training runs, if any."""
-    for backend in config.visualizer.vis_backends:
-        if backend.type == "MLflowVisBackend" and "MLFLOW_TRACKING_URI" in os.environ:
-            backend.tracking_uri = os.environ["MLFLOW_TRACKING_URI"]
-            backend.pop("artifact_location", None)
 
 
 def check_launch(config: Config, world_size: int) -> None:

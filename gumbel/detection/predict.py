@@ -36,6 +36,8 @@ from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.evaluation.predictions import PredictionWriter
 from gumbel.jobs import manifest
+from gumbel.jobs.terminal import track
+from gumbel.paths import parts as parts_folder
 
 SCORINGS = ("matched", "released")
 #: Images of a part: a multiple of any batch. On LVIS's val, half a minute of a GPU.
@@ -175,7 +177,7 @@ class _Parts:
     @property
     def folder(self) -> Path:
         made_from = json.dumps([self.metadata, PART, torch.__version__])
-        return self.output.parent / f".{self.output.name}.{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
+        return parts_folder(self.output, hashlib.sha256(made_from.encode()).hexdigest()[:16])
 
     def path(self, start: int) -> Path:
         """The part whose first image is ``start``."""
@@ -186,7 +188,7 @@ class _Parts:
         with PredictionWriter(self.output, self.metadata) as writer:
             for start in starts:
                 writer.copy(self.path(start))
-        for left in self.output.parent.glob(f".{self.output.name}.*"):
+        for left in self.output.parent.glob(parts_folder(self.output, "*").name):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
@@ -198,7 +200,7 @@ def _predict_parts(model: BaseModel, loader: Any, starts: Collection[int], files
     category_ids = np.asarray(loader.dataset.cat_ids)
     threshold = float(model.roi_head.test_cfg.mask_thr_binary)
     detect = Detector(model, files)
-    batches = iter(loader)
+    batches = track(loader, "predicting batches")
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as writing, torch.inference_mode():
         for start, part in images.items():

@@ -1,6 +1,7 @@
-"""The processes of one training: started by ``torchrun``, one a GPU; without a launcher there is one."""
+"""The processes of one training, one a GPU: started by ``torchrun`` or ``srun``; without a launcher there is one."""
 
 import os
+import subprocess
 import time
 from datetime import timedelta
 from typing import Any
@@ -10,19 +11,20 @@ from torch import distributed
 
 from gumbel.jobs import signals
 
-_GO = "go"
+_GO, _HEARD = "go", "heard"
 #: Longest wait for another process in a collective: above the longest difference between two processes' loading.
 _TIMEOUT = timedelta(minutes=30)
 
 
 class Processes:
-    """What ``torchrun`` says of this process: its ``rank`` among ``number``; and the way to speak with the others.
+    """What the launcher says of this process: its ``rank`` among ``number``; and the way to speak with the others.
 
     Raises:
         ValueError: there are GPUs, but fewer than processes on this host.
     """
 
     def __init__(self) -> None:
+        _adopt_step()
         self.number = int(os.environ.get("WORLD_SIZE", 1))
         self.rank = int(os.environ.get("RANK", 0)) if self.number > 1 else 0
         self._local_rank = int(os.environ.get("LOCAL_RANK", 0))
@@ -38,9 +40,12 @@ class Processes:
         self._store, _, _ = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
 
     def tell(self, message: str) -> None:
-        """Give ``message`` to every process that waits in :meth:`hear`."""
+        """Give ``message`` to every process that waits in :meth:`hear`, and wait until all have heard."""
         if self.number > 1:
             self._store.set(_GO, message)
+            # Without torchrun the store ends with this process
+            while self._store.add(_HEARD, 0) < self.number - 1:
+                time.sleep(0.05)
 
     def hear(self) -> str:
         """Wait, as long as it takes, for what the first process tells.
@@ -52,7 +57,9 @@ class Processes:
             if received := signals.received():
                 raise SystemExit(signals.exit_code(received))
             time.sleep(0.2)
-        return self._store.get(_GO).decode()
+        message = self._store.get(_GO).decode()
+        self._store.add(_HEARD, 1)
+        return message
 
     def connect(self) -> dict[str, Any]:
         """Join the others, over NCCL between GPUs and gloo between CPUs; what mmengine's runner must know of it."""
@@ -71,3 +78,22 @@ class Processes:
         if distributed.is_initialized():
             distributed.barrier()
             distributed.destroy_process_group()
+
+
+def _adopt_step() -> None:
+    """Where ``srun`` started several tasks, say so in the variables that ``torchrun`` would have set."""
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks == 1 or "RANK" in os.environ:
+        return
+    nodes = os.environ["SLURM_STEP_NODELIST"]
+    first, *_ = subprocess.run(
+        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
+    ).stdout.split()
+    os.environ |= {
+        "RANK": os.environ["SLURM_PROCID"],
+        "WORLD_SIZE": str(tasks),
+        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
+        "LOCAL_WORLD_SIZE": str(tasks // int(os.environ["SLURM_STEP_NUM_NODES"])),
+        "MASTER_ADDR": first,
+        "MASTER_PORT": str(20000 + int(os.environ["SLURM_JOB_ID"]) % 40000),
+    }

@@ -15,14 +15,15 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from gumbel.detection.checkpoints import iteration, latest_checkpoint, save_weights
+from gumbel.detection.curves import name_run
 from gumbel.detection.failures import explain
 from gumbel.detection.hooks import HistoryHook, ReportHook
-from gumbel.detection.options import check_launch, resolved, use_tracking_server
+from gumbel.detection.options import check_launch, resolved
 from gumbel.detection.parts import train_dataset, unwrapped
 from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.experiment import dependencies
-from gumbel.jobs import manifest, signals, status
+from gumbel.jobs import manifest, signals, slurm, status
 from gumbel.jobs.attempts import Attempts
 from gumbel.jobs.files import atomic_path
 from gumbel.jobs.lock import Claim, LostClaimError, claim
@@ -58,7 +59,8 @@ def train(config_path: Path, wait: bool = False) -> None:
         FileNotFoundError: annotations or the warm start are missing.
         FloatingPointError: the loss is not finite, or diverges.
         MemoryError, TimeoutError: too little memory, or no data.
-        SystemExit: with 128 + the signal's number, after a checkpoint, on SIGTERM, SIGUSR1 or SIGINT.
+        SystemExit: with 128 + the signal's number, after a checkpoint, on SIGTERM, SIGUSR1 or SIGINT. On SIGUSR1
+            the SLURM job is requeued before.
         ValueError: another process is at this training.
     """
     config = Config.fromfile(config_path)
@@ -131,12 +133,14 @@ def _attempt(config_path: Path, config: Config, processes: Processes, held: Clai
         paths = TrainingPaths(config_path.parent)
         status.write(paths.status, status.Status(state="running", **manifest.place()))
         start = _find_start(config, paths, processes.number)
+        if not start.finished:
+            shutil.rmtree(paths.curves, ignore_errors=True)  # CurvesHook writes them again from the beginning
         report = None if start.finished else _reporter(start, config, paths, processes.number, history, held)
         processes.tell(json.dumps(asdict(start)))
     if start.finished:
         return
     config.update(work_dir=start.folder, **processes.connect())
-    use_tracking_server(config)
+    name_run(config, start.fingerprint)
     set_float32(config.precision)
     if start.checkpoint:
         config.update(load_from=start.checkpoint, resume=True)
@@ -151,6 +155,9 @@ def _attempt(config_path: Path, config: Config, processes: Processes, held: Clai
         _say_stopped(report, runner) if stopped else _finish(start, report, record, runner, config_path)
     processes.leave()
     if stopped:
+        # The time limit is near. Without an iteration in between, another allocation of this length would be of no use
+        if report and signals.received() == signals.TIME_LIMIT and runner.iter > report.attempts.current.first:
+            slurm.requeue()
         raise SystemExit(signals.exit_code(signals.received() or signals.SIGNALS[0]))
 
 
@@ -198,6 +205,7 @@ def _finish(start: Start, report: ReportHook, record: manifest.Record, runner: R
     facts = dict(
         config_sha256=manifest.sha256(config_path),
         data_sha256=start.inputs,
+        code=dependencies.code(runner.cfg.cell.activation),
         fingerprint=start.fingerprint,
         checkpoint_sha256=manifest.sha256(finished.checkpoint),
         seconds=report.attempts.seconds,

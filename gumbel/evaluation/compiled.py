@@ -10,22 +10,39 @@ whether the module changed, not what it imports: so a compiled function calls on
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core.caching import FunctionCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
     """Compile ``function`` when it is first called; other threads run meanwhile, and 1 / 0 is infinite as in NumPy."""
-    options: dict[str, Any] = dict(nogil=True, error_model="numpy")
-    try:
-        made: Any = numba.njit(function, cache=True, **options)
-    except RuntimeError:  # no place that can be written
-        made = numba.njit(function, **options)
+    made: Any = numba.njit(function, nogil=True, error_model="numpy")
+    with suppress(RuntimeError):  # no place that can be written
+        made._cache = _Cache(function)
     return made
+
+
+class _Cache(FunctionCache):
+    """numba's cache of a function's code, without which it goes on where it cannot be read or written.
+
+    The disk may be full, a file another user's, truncated, or written by another version: any error may come of it.
+    """
+
+    def load_overload(self, *call: Any) -> Any:
+        try:
+            return super().load_overload(*call)
+        except Exception:
+            return None
+
+    def save_overload(self, *call: Any) -> None:
+        with suppress(Exception):
+            super().save_overload(*call)
 
 
 def prepare() -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
-FREQUENCIES = ("r", "c", "f")
-_IMAGE = ("id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids")
-_CATEGORY = ("id", "name", "frequency")
-_ANNOTATION = ("id", "image_id", "category_id", "area", "bbox", "segmentation")
+from gumbel.datasets.entries import Record, brief, is_id, read_annotations
+from gumbel.datasets.json_stream import read_json
+
+_FIELDS = {
+    "images": ("id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids"),
+    "categories": ("id", "name", "frequency"),
+    "annotations": ("id", "image_id", "category_id", "area", "bbox", "segmentation"),
+}
 
 
 class Objects(NamedTuple):
@@ -67,7 +70,9 @@ class GroundTruth:
     @cached_property
     def objects(self) -> Objects:
         """The annotations in columns."""
-        image, category, area, box, shape = (list(map(itemgetter(key), self.annotations)) for key in _ANNOTATION[1:])
+        image, category, area, box, shape = (
+            list(map(itemgetter(key), self.annotations)) for key in _FIELDS["annotations"][1:]
+        )
         return Objects(
             np.searchsorted(self.image_ids, image).astype(np.int32),
             np.searchsorted(self.category_ids, category).astype(np.int32),
@@ -93,20 +98,11 @@ def read_ground_truth(path: Path, images: Path | None = None) -> GroundTruth:
     repeated or unknown ids, and fields that LVIS does not have and evaluators read differently.
     """
     path = Path(path)
-    try:
-        record = orjson.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"expected LVIS v1 annotations, found no valid JSON in {path} ({error})") from error
-    if not isinstance(record, dict) or any(key not in record for key in ("images", "annotations", "categories")):
-        raise ValueError(
-            f"expected LVIS v1 annotations with images, annotations and categories, found another file in {path}"
-        )
+    record = read_annotations(path, _FIELDS)
     if not record["images"]:
         raise ValueError(f"expected images in the annotations, found none in {path}")
-    entries = _entries(record["images"], _IMAGE, f"image of {path}")
-    categories = _entries(record["categories"], _CATEGORY, f"category of {path}")
-    annotations = _entries(record["annotations"], _ANNOTATION, f"annotation of {path}", banned="ignore")
-    _check_ids(entries, categories, annotations, path)
+    entries, categories, annotations = (sorted(record[key], key=itemgetter("id")) for key in _FIELDS)
+    _check(entries, categories, annotations, path)
     every = {entry["id"] for entry in entries}
     asked = every if images is None else _asked(images, every)
     scored = [entry for entry in annotations if entry["area"] > 0 and entry["image_id"] in asked]
@@ -125,8 +121,13 @@ def read_ground_truth(path: Path, images: Path | None = None) -> GroundTruth:
 
 def _asked(path: Path, known: set[int]) -> set[int]:
     """The ids that a list of images names; ValueError for none, or for unknown ones."""
-    record = orjson.loads(path.read_bytes())
-    ids = {entry["id"] for entry in record["images"]} if isinstance(record, dict) else set(record)
+    expected = "a list of image ids, or annotations"
+    record = read_json(path, expected)
+    if isinstance(record, dict):
+        record = [entry["id"] for entry in read_annotations(path, {"images": ("id",)}, expected)["images"]]
+    if type(record) is not list or not all(map(is_id, record)):
+        raise ValueError(f"expected {expected} in {path}, found {brief(record)}: name images by their ids")
+    ids = set(record)
     if not ids or ids - known:
         raise ValueError(
             f"expected ids of images of the annotations in {path}, found {len(ids)} ids, {len(ids - known)} of them "
@@ -135,34 +136,8 @@ def _asked(path: Path, known: set[int]) -> set[int]:
     return ids
 
 
-def _entries(entries: list[dict[str, Any]], keys: tuple[str, ...], what: str, banned: str = "") -> list[dict[str, Any]]:
-    """``entries`` sorted by id, all of which have ``keys``."""
-    for entry in entries:
-        if not all(map(entry.__contains__, keys)):
-            missing = [key for key in keys if key not in entry]
-            raise ValueError(
-                f"expected {missing} in every {what}, found none in {entry.get('id')}: use LVIS v1 annotations"
-            )
-        if banned and entry.get(banned):
-            raise ValueError(
-                f"expected no `{banned}` in any {what}, found it in {entry['id']}: LVIS has no such field, remove it"
-            )
-    return sorted(entries, key=itemgetter("id"))
-
-
-def _check_ids(
-    images: list[dict[str, Any]], categories: list[dict[str, Any]], annotations: list[dict[str, Any]], path: Path
-) -> None:
-    for what, entries in (("image", images), ("category", categories), ("annotation", annotations)):
-        if len({entry["id"] for entry in entries}) < len(entries):
-            raise ValueError(f"expected every {what} id once, found repeated ids in {path}")
+def _check(images: list[Record], categories: list[Record], annotations: list[Record], path: Path) -> None:
     image_ids, category_ids = ({entry["id"] for entry in entries} for entries in (images, categories))
-    for category in categories:
-        if category["frequency"] not in FREQUENCIES:
-            raise ValueError(
-                f"expected a frequency of r, c or f, found {category['frequency']!r} in category {category['id']} "
-                f"of {path}: use LVIS v1 annotations"
-            )
     for image in images:
         unknown = {*image["neg_category_ids"], *image["not_exhaustive_category_ids"]} - category_ids
         if unknown:
@@ -170,6 +145,11 @@ def _check_ids(
                 f"expected known categories in the lists of image {image['id']} of {path}, found {sorted(unknown)}"
             )
     for annotation in annotations:
+        if annotation.get("ignore"):
+            raise ValueError(
+                f"expected no `ignore` in any annotation of {path}, found it in {annotation['id']}: LVIS has no such "
+                "field, remove it"
+            )
         if annotation["id"] < 1:
             raise ValueError(
                 f"expected annotation ids from 1 (0 means unmatched to the official API), found {annotation['id']} "

@@ -6,7 +6,8 @@ takes; the figures are means over the precision and recall that follow.
 """
 
 import gc
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from gumbel.evaluation.matches import Found, Matches, find_matches
 from gumbel.evaluation.metrics import Categories, as_record, figures, mean
 from gumbel.evaluation.predictions import read_predictions
 from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, PROTOCOLS, RECALLS, select
+from gumbel.jobs.manifest import sha256
 
 BACKENDS = ("compiled", "official")
 _EPSILON = float(np.spacing(1))
@@ -69,6 +71,9 @@ def score(
     _check_options(iou_types, protocol, backend)
     kept = PROTOCOLS[protocol]
     truth, detections = read_ground_truth(annotations, images), read_predictions(predictions)
+    _warn_of_others(annotations, detections.metadata)
+    if overlaps:
+        _check_probabilities(detections.score)
     chosen = select(truth, detections, protocol)
     found = find_matches(truth, detections, chosen, iou_types, overlaps)
     record: dict[str, Any] = {"schema": 1}
@@ -103,6 +108,27 @@ def _check_options(iou_types: tuple[str, ...], protocol: str, backend: str) -> N
         raise ValueError(
             f"expected IoU types out of {known}, a protocol out of {tuple(PROTOCOLS)} and a backend out of {BACKENDS}, "
             f"found {iou_types}, {protocol!r} and {backend!r}"
+        )
+
+
+def _warn_of_others(annotations: Path, predicted: Mapping[str, str]) -> None:
+    """Warn where predictions say that they were made for other annotations, whose image ids may be the same."""
+    digest = predicted.get("annotations_sha256")
+    if digest not in (None, sha256(annotations)):
+        warnings.warn(
+            f"the predictions were made for annotations of SHA-256 {digest}, {annotations} are others: check that they "
+            "are of the same split",
+            stacklevel=3,
+        )
+
+
+def _check_probabilities(score: np.ndarray) -> None:
+    """AP needs the scores' order alone; a calibration error needs probabilities."""
+    outside = score[(score < 0) | (score > 1)]
+    if len(outside):
+        raise ValueError(
+            f"expected scores in [0, 1] for --errors, found {len(outside)} outside, the first {outside[0]:g}: turn "
+            "percentages or logits into probabilities, or leave --errors out"
         )
 
 

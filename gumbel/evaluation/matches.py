@@ -18,6 +18,7 @@ from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentation
 from gumbel.evaluation.pairs import Pairs, Scene, assign, box_iou, mask_iou, nearest
 from gumbel.evaluation.predictions import Predictions, Shapes
 from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection
+from gumbel.jobs.terminal import track
 
 LEAST = float(IOU_THRESHOLDS[0])
 ALL = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
@@ -104,7 +105,9 @@ def find_matches(
 
     ``overlaps`` tells how masks lie on objects as well. Raises ValueError for shapes that cannot be scored.
     """
-    parts = _parts(truth, predictions, chosen)
+    parts = track(
+        _parts(truth, predictions, chosen), "matching detections", len(chosen.rows), lambda part: len(part.score)
+    )
     matched = in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts)
     found, lying = zip(*matched, strict=True)
     whole = {iou_type: _Piece(*_joined([part.pop(iou_type) for part in found])) for iou_type in iou_types}
@@ -176,7 +179,7 @@ def _match(
     found: dict[str, _Piece] = {}
     if "bbox" in iou_types:
         if part.shapes.box is None:
-            raise ValueError("expected boxes, found detections without `bbox`: evaluate masks only")
+            raise ValueError("expected boxes, found detections without `bbox`: use `--iou-type segm` alone")
         area = part.shapes.box[:, 2] * part.shapes.box[:, 3]
         places, others = part.scene.candidates(across=False)
         pairs = Pairs(places, others, box_iou(part.shapes.box[places], part.objects.box[others]))

@@ -1,6 +1,5 @@
 """Detections on disk: Parquet written in row groups while predicting, or the official LVIS JSON results."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gumbel.datasets.entries import brief, is_box, is_id, is_number
+from gumbel.datasets.json_stream import read_json
 from gumbel.jobs.files import atomic_path
 
 BOX = ("x", "y", "width", "height")
@@ -21,7 +22,7 @@ BOX = ("x", "y", "width", "height")
 SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),
-        ("category_id", pa.int32()),
+        ("category_id", pa.int64()),
         ("score", pa.float64()),
         *((name, pa.float64()) for name in BOX),
         ("mask_height", pa.int32()),
@@ -31,6 +32,8 @@ SCHEMA = pa.schema(
 )
 _FLOATS = ("score", *BOX)
 _MASK = ("mask_height", "mask_width", "mask_counts")
+_NO_MASKS = "expected masks, found detections without `segmentation`: use `--iou-type bbox` alone"
+_EXPECTED = "predictions, Parquet or the official JSON results,"
 _ROWS = 1 << 16  # detections in a row group: about 10 MB in memory while predicting
 
 
@@ -151,7 +154,7 @@ class Shapes(NamedTuple):
     def runs(self) -> tuple[np.ndarray, np.ndarray]:
         """The bytes of all masks one after the other, uint8, and where each ends (n + 1,)."""
         if self.counts is None:
-            raise ValueError("expected masks, found detections without `segmentation`: evaluate boxes only")
+            raise ValueError(_NO_MASKS)
         _, offsets, data = self.counts.buffers()
         start = self.counts.offset
         ends = np.frombuffer(offsets, np.int64)[start : start + len(self.counts) + 1] if offsets else np.zeros(1, int)
@@ -160,7 +163,7 @@ class Shapes(NamedTuple):
     def masks(self) -> list[dict[str, Any]]:
         """COCO's compressed RLE dicts, sizes (height, width)."""
         if self.counts is None or self.mask_size is None:
-            raise ValueError("expected masks, found detections without `segmentation`: evaluate boxes only")
+            raise ValueError(_NO_MASKS)
         pairs = zip(self.mask_size.tolist(), self.counts.to_pylist(), strict=True)
         return [{"size": size, "counts": count} for size, count in pairs]
 
@@ -227,19 +230,17 @@ def read_predictions(path: Path) -> Predictions:
         raise FileNotFoundError(f"expected predictions at {path}, found no file: run the prediction stage first")
     with path.open("rb") as file:
         start = file.read(4)
-    if not start:
-        raise ValueError(f"expected Parquet or JSON predictions, found an empty file: write {path} again")
-    predictions = _scan_parquet(path) if start == b"PAR1" else _read_json(path)
-    _refuse_infinite(predictions.score, path)
-    return predictions
+    return _scan_parquet(path) if start == b"PAR1" else _read_json(path)
 
 
 def _scan_parquet(path: Path) -> Predictions:
     with _whole(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
-        if not file.schema_arrow.equals(SCHEMA):
-            raise ValueError(f"expected the columns\n{SCHEMA}\nfound in {path}\n{file.schema_arrow.remove_metadata()}")
+        if _columns(file.schema_arrow) != _columns(SCHEMA):
+            columns = ", ".join(f"{column.name} {column.type}" for column in SCHEMA)
+            raise ValueError(f"expected the columns {columns} in {path}, found others: give what `predict` wrote")
         table = _refuse_holes(file.read(["image_id", "category_id", "score"]), path)
+        _refuse_infinite(table["score"].to_numpy(), path)
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
 
@@ -248,13 +249,18 @@ def _scan_parquet(path: Path) -> Predictions:
             return _shapes(file.read_row_group(group, [*BOX, *_MASK]), path)
 
     return Predictions(
-        image_id=table["image_id"].to_numpy(),
-        category_id=table["category_id"].to_numpy().astype(np.int64),
+        image_id=table["image_id"].to_numpy().astype(np.int64, copy=False),
+        category_id=table["category_id"].to_numpy().astype(np.int64, copy=False),
         score=table["score"].to_numpy(),
         groups=np.cumsum([0, *sizes]),
         read=read,
         metadata={key: value for key, value in metadata.items() if key != "ARROW:schema"},
     )
+
+
+def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
+    """Names and types; integers of any width are alike."""
+    return [(each.name, pa.int64() if pa.types.is_integer(each.type) else each.type) for each in schema]
 
 
 def _shapes(table: pa.Table, path: Path) -> Shapes:
@@ -284,12 +290,9 @@ def _refuse_holes(table: pa.Table, path: Path) -> pa.Table:
 
 
 def _read_json(path: Path) -> Predictions:
-    try:
-        records = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"expected Parquet or JSON predictions, found neither in {path} ({error})") from error
+    records = read_json(path, _EXPECTED)
     if not isinstance(records, list):
-        raise ValueError(f"expected a list of detections, found {type(records).__name__} in {path}")
+        raise ValueError(f"expected a list of detections in {path}, found {brief(records)}: give the official results")
     for position, record in enumerate(records):
         _check_record(record, f"detection {position} of {path}")
     has_box, has_mask = (_on_all(records, key, path) for key in ("bbox", "segmentation"))
@@ -301,26 +304,28 @@ def _read_json(path: Path) -> Predictions:
         mask_size=np.array([mask["size"] for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
         counts=pa.array([mask["counts"] for mask in masks], pa.large_binary()) if has_mask else None,
     )
-    if shapes.box is not None:
-        _refuse_infinite(shapes.box, path)
     return Predictions(
         image_id=np.array([record["image_id"] for record in records], dtype=np.int64),
         category_id=np.array([record["category_id"] for record in records], dtype=np.int64),
         score=np.array([record["score"] for record in records], dtype=np.float64),
         groups=np.array([0, len(records)]),
-        read=lambda _: shapes,
+        read=lambda _: shapes if records else _NONE,
     )
 
 
 def _check_record(record: Any, where: str) -> None:
     """Refuse what the evaluators accept in silence: a missing key, a score that is not a number, a polygon."""
     if not isinstance(record, dict):
-        raise ValueError(f"expected an object with image_id, category_id and score, found {record!r} as {where}")
-    for key, kinds in (("image_id", (int,)), ("category_id", (int,)), ("score", (int, float))):
-        if not isinstance(record.get(key), kinds):
-            raise ValueError(f"expected a number as `{key}`, found {record.get(key, 'nothing')!r} in {where}")
-    if "bbox" in record and not (isinstance(record["bbox"], list) and len(record["bbox"]) == 4):
-        raise ValueError(f"expected `bbox` as [x, y, width, height], found {record['bbox']!r} in {where}")
+        raise ValueError(f"expected an object with image_id, category_id and score, found {brief(record)} as {where}")
+    for key in ("image_id", "category_id"):
+        if not is_id(record.get(key)):
+            raise ValueError(
+                f"expected a whole number of at most 64 bits as `{key}`, found {brief(record.get(key))} in {where}"
+            )
+    if not is_number(record.get("score")):
+        raise ValueError(f"expected a finite number as `score`, found {brief(record.get('score'))} in {where}")
+    if "bbox" in record and not is_box(record["bbox"]):
+        raise ValueError(f"expected `bbox` as [x, y, width, height], found {brief(record['bbox'])} in {where}")
     match record.get("segmentation", {"size": [0, 0], "counts": ""}):
         case {"size": [int(), int()], "counts": str()}:
             return

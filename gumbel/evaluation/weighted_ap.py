@@ -9,6 +9,7 @@ from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.matches import Matches, Ranking, in_parallel
 from gumbel.evaluation.metrics import METRICS, Categories, figures
 from gumbel.evaluation.protocol import IOU_THRESHOLDS
+from gumbel.jobs.terminal import track
 
 LEVELS = 101  #: of recall; level k is k * _STEP to the last bit
 _STEP = 0.01
@@ -27,7 +28,8 @@ def weighted_figures(matches: Matches, weights: np.ndarray) -> Figures:
     process may use; each is small enough for what is computed of a category to stay in the core's cache.
     """
     parts = np.array_split(weights, -(-len(weights) // _ROWS))
-    found = list(in_parallel(lambda part: figures(of_categories(matches, part, _mean)), parts))
+    work = in_parallel(lambda part: figures(of_categories(matches, part, _mean)), parts)
+    found = list(track(work, "resampling images", len(parts)))
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 

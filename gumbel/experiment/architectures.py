@@ -25,7 +25,7 @@ class Architecture(Section):
     backbone: str | None = Field(
         description="ImageNet weights that it starts from: a name in configs/models/backbones.yaml; None: from scratch"
     )
-    hours: int = Field(gt=0, description="allocation of a training with the paper's schedule; it goes on in the next")
+    hours: int = Field(gt=0, description="expected GPU-hours of a training with the paper's schedule, on a V100")
     memory_gb: int = Field(gt=0, description="main memory of a training, for each GPU")
 
     @property

@@ -39,7 +39,7 @@ _PACKAGE = REPOSITORY / "gumbel"
 #: What runs in a training, with all that it imports from the package.
 TRAINING = tuple(
     _PACKAGE / "detection" / f"{name}.py"
-    for name in ("train", "loading", "losses", "loop", "hooks", "options", "precision")
+    for name in ("train", "boxed_masks", "curves", "loading", "losses", "loop", "hooks", "options", "precision")
 )
 #: Imported by a training and no part of its result: bookkeeping, and what is in the configuration already.
 _APART_FROM_TRAINING = (_PACKAGE / "jobs", _PACKAGE / "experiment", _PACKAGE / "datasets")

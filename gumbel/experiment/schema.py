@@ -16,6 +16,8 @@ from gumbel.section import Section
 
 Scoring = Literal["matched", "released"]
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+#: PyTorch, NumPy and the processes that load images, which add their number, are all seeded with it.
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 #: The recipe of an experiment that names none.
 RECIPE = "1x"
 
@@ -48,14 +50,17 @@ class Widths(Section):
     """The one override that makes a full model small."""
 
     base_channels: int = Field(
-        64, description="channels of the first residual stage (64 at full width); ResNeXt groups shrink alike"
+        64, ge=1, description="channels of the first residual stage (64 at full width); ResNeXt groups shrink alike"
     )
-    fpn_channels: int = Field(256, description="channels of FPN, RPN, RoI and mask heads (256 at full width)")
-    fc_channels: int = Field(1024, description="width of the box head's fully connected layers (1024 at full width)")
-    mask_convs: int = Field(4, description="convolutions of the mask head (4 in the paper)")
-    anchor_scale: int = Field(8, description="anchor side in units of the stride (8 in the paper)")
+    fpn_channels: int = Field(256, ge=1, description="channels of FPN, RPN, RoI and mask heads (256 at full width)")
+    fc_channels: int = Field(
+        1024, ge=1, description="width of the box head's fully connected layers (1024 at full width)"
+    )
+    mask_convs: int = Field(4, ge=0, description="convolutions of the mask head (4 in the paper)")
+    anchor_scale: int = Field(8, ge=1, description="anchor side in units of the stride (8 in the paper)")
     roi_samples: int = Field(
         0,
+        ge=0,
         description="points per side that a bin of a pooled RoI is the mean of; 0 (in the paper): as its size asks for",
     )
 
@@ -160,7 +165,7 @@ class Experiment(Source):
     )
     architectures: list[str] = Field(min_length=1, description="rows of the matrix: files in configs/models/")
     activations: list[str] = Field(min_length=1, description="columns of the matrix: files in gumbel/activations/")
-    seeds: list[int] = Field([0], min_length=1, description="trainings per cell of the matrix")
+    seeds: list[Seed] = Field([0], min_length=1, description="trainings per cell of the matrix")
     splits: list[str] = Field(
         ["val"], min_length=1, description="splits that are predicted and scored; the first one decides the claims"
     )

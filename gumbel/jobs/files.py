@@ -37,11 +37,11 @@ def write_json(path: Path | str, record: Any) -> None:
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Digest of the files at and below ``paths``, their sizes and times: it changes when one is written or removed."""
+    """Digest of the files at and below ``paths`` and what they hold, whatever their times: copies have the same."""
     digest = hashlib.sha256()
     for top in paths:
         for path in (top, *sorted(top.rglob("*"))):
             if path.is_file():
-                stat = path.stat()
-                digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+                with path.open("rb") as file:
+                    digest.update(f"{path} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()

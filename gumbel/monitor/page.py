@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 from gumbel import html
@@ -14,7 +15,7 @@ from gumbel.paths import ExperimentPaths
 
 def write_page(experiment: Experiment, refresh: float | None = None) -> None:
     """Write the page; with ``refresh`` a browser loads it again after so many seconds."""
-    found = progress.lines(experiment)
+    found, paths = progress.lines(experiment), ExperimentPaths(experiment.name)
     environment = html.environment()
     environment.filters["last_lines"] = progress.last_lines
     text = environment.get_template("progress.html.j2").render(
@@ -22,14 +23,14 @@ def write_page(experiment: Experiment, refresh: float | None = None) -> None:
         lines=found,
         failures=progress.failures(experiment, found),
         stale=progress.STALE_SECONDS,
-        counts=progress.counts(found),
-        cells=sum(line.activation is not None for line in found),
+        counts=Counter(sorted((line.state for line in found), key=progress.STATES.index)),
+        report=paths.report.name if paths.report.exists() else None,
         hours=progress.hours(found),
         written=datetime.now(UTC),
         refresh=refresh,
         **html.assets("progress.js"),
     )
-    with atomic_path(ExperimentPaths(experiment.name).progress) as temporary:
+    with atomic_path(paths.progress) as temporary:
         temporary.write_text(text)
 
 

@@ -118,8 +118,8 @@ def hours(found: list[Line]) -> str:
     unit = "GPU-hours" if any(line.gpu for line in found) else "training hours"
     spent, left = sum(line.seconds for line in found), sum(line.left or 0.0 for line in found)
     unknown = sum(line.left is None for line in found)
-    words = f"{_hours(spent)} {unit} spent, about {_hours(left)} left"
-    return f"{words}, and {unknown} trainings of unknown length" if unknown else words
+    words = f"{_hours(spent)} {unit} spent" + (f", about {_hours(left)} left" if left else "")
+    return f"{words}, and {unknown} trainings of unknown length{'' if left else ' left'}" if unknown else words
 
 
 def failures(experiment: Experiment, found: list[Line]) -> list[tuple[str, Failure]]:

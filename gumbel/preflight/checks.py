@@ -1,6 +1,7 @@
 """What a training needs of the machine and of the disk, each looked at in seconds."""
 
 import importlib.metadata
+import netrc
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import torch
 
@@ -179,6 +181,15 @@ def writing(experiment: Experiment) -> Iterator[Check]:
     )
 
 
+def splits(experiment: Experiment) -> Check:
+    """That every split which is trained on or predicted has pictures and categories."""
+    files, warm_start = matrix.data(experiment), experiment.warm_start
+    names = dict.fromkeys(["train", *experiment.splits, *([warm_start.split] if warm_start else [])])
+    sizes = {name: (files.size(name), files.classes(name)) for name in names}
+    words = "; ".join(f"{name} {images} images, {classes} categories" for name, (images, classes) in sizes.items())
+    return Check("splits", all(map(all, sizes.values())), words, "say other sizes in `data`, or leave the split out")
+
+
 def data(experiment: Experiment) -> Iterator[Check]:
     """Annotations as they were verified or generated, and the weights that trainings start from."""
     files = matrix.data(experiment)
@@ -192,6 +203,28 @@ def data(experiment: Experiment) -> Iterator[Check]:
         for weights in matrix.starting_weights(experiment):
             remedy = f"run `python -m gumbel backbones {weights.name}`"
             yield _file("weights", weights.path, weights.sha256, "as published", remedy)
+
+
+def trackers(experiment: Experiment) -> Iterator[Check]:
+    """That W&B, whose client would stop a training to ask, has a key or is told to do without its server."""
+    if "wandb" not in experiment.track:
+        return
+    mode, host = os.environ.get("WANDB_MODE", "online"), os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    found = "WANDB_API_KEY" if os.environ.get("WANDB_API_KEY") else _in_netrc(urlsplit(host).hostname or host)
+    words = f"WANDB_MODE is {mode}" if mode != "online" else f"a key of {host} in {found}" if found else "no key"
+    remedy = (
+        "run `wandb login`, set WANDB_API_KEY or WANDB_MODE=offline where trainings run, or leave it out of `track`"
+    )
+    yield Check("W&B", mode != "online" or bool(found), words, remedy)
+
+
+def _in_netrc(host: str) -> str | None:
+    """The file with passwords of hosts, if ``host`` is in it."""
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return str(path) if host in netrc.netrc(path).hosts else None
+    except (OSError, netrc.NetrcParseError):
+        return None
 
 
 def _file(what: str, path: Path, digits: str, right: str, remedy: str) -> Check:

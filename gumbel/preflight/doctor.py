@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from gumbel.detection.compose import warm_start_config
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import write_json
@@ -41,9 +42,12 @@ def doctor(experiment: Experiment, output: Path | None = None, skip: Iterable[st
     tell(checks.versions(), checks.operators("cpu"))
     if "gpu" not in skip:
         tell(*checks.drivers(), checks.operators("cuda"))
-    tell(*checks.writing(experiment))
+    tell(*checks.writing(experiment), checks.splits(experiment), *checks.trackers(experiment))
     if "data" not in skip:
         tell(*checks.data(experiment))
+    if experiment.warm_start:
+        for architecture in experiment.architectures:  # refuses a schedule or a warm-up that does not fit
+            warm_start_config(experiment, architecture)
     cells = matrix.cells(experiment)
     # Of each architecture and activation that is trained, one
     examined = [cell for cell in cells if cell.seed == experiment.seeds[0] and str(cell) not in experiment.checkpoints]

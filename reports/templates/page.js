@@ -121,20 +121,15 @@ for (const table of document.querySelectorAll("table")) {
   });
 }
 
-for (const button of document.querySelectorAll("button[data-save]")) {
-  button.addEventListener("click", () => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([document.getElementById(button.dataset.save).textContent]));
-    link.download = button.dataset.name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href));
-  });
-}
-
-// A link into closed details opens them; printing opens all.
+// A link into closed details, or to their section, opens them. One to a row marks all rows that share its data-rows.
 const open = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  for (let part = target || null; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+  const id = decodeURIComponent(location.hash.slice(1)), target = id ? document.getElementById(id) : null;
+  for (const row of document.querySelectorAll("[data-rows]")) row.classList.toggle("marked", row.dataset.rows === id);
+  for (let part = target?.querySelector(":scope > .fold") ?? target; part; part = part.parentElement) {
+    if (part.tagName === "DETAILS") part.open = true;
+  }
+  const table = target?.closest(".follow");
+  if (table?.scrollHeight > table?.clientHeight) table.scrollTop = target.offsetTop - 100; // below its sticky headings
+  (table?.scrollTop ? table : target)?.scrollIntoView();
 };
-addEventListener("hashchange", open);
-open();
+for (const event of ["hashchange", "load"]) addEventListener(event, open);

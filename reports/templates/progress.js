@@ -4,7 +4,7 @@ const written = Date.parse(document.querySelector("time").dateTime);
 function tell() {
   const minutes = Math.floor((Date.now() - written) / 60000);
   const since = minutes < 120 ? `${minutes} minutes` : `${Math.floor(minutes / 60)} hours`;
-  const words = `Nothing has written this page for ${since}: the workflow that did is no longer running, or hangs.`;
+  const words = `Not updated for ${since}: the workflow has ended or hangs.`;
   age.textContent = minutes < 3 ? "" : words;
 }
 if (age) {

@@ -8,6 +8,7 @@ import pytest
 from pycocotools import mask as rle
 
 from gumbel.analysis import errors
+from gumbel.commands import main
 from gumbel.evaluation.lvis_ap import score
 from tests.evaluation import federated
 
@@ -145,6 +146,30 @@ def test_nothing_detected_is_only_missed(tmp_path: Path) -> None:
     record = federated.diagnose(*_scene(tmp_path, [(1, (10, 10, 20, 20))], []))
     assert {kind: entry["number"] for kind, entry in record["errors"].items() if entry["number"]} == {"missed": 1}
     assert record["calibration"]["error"] is None
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(100, 0), (8, -4), (1, 0.5)])
+def test_types_of_error_are_of_probabilities_and_ap_of_any_scores_in_their_order(tmp_path: Path, scale, shift) -> None:
+    truth, detections = federated.generate(1)
+    annotations, predictions = federated.write(tmp_path, truth, detections)
+    expected, *_ = score(annotations, predictions)
+    for one in detections:
+        one["score"] = one["score"] * scale + shift
+    annotations, predictions = federated.write(tmp_path, truth, detections)
+    assert score(annotations, predictions)[0] == expected
+    given = ["--annotations", str(annotations), "--predictions", str(predictions)]
+    written = ["--output", str(tmp_path / "metrics.json"), "--errors", str(tmp_path / "errors.json")]
+    first = next(one["score"] for one in detections if not 0 <= one["score"] <= 1)
+    with pytest.raises(SystemExit, match=rf"scores in \[0, 1\] for --errors, found .* the first {first:g}"):
+        main(["evaluate", *given, *written])
+    assert not list(tmp_path.glob("*metrics*")), "nothing is written before that"
+
+
+@pytest.mark.parametrize("option", ["--replicates=0", "--seed=-1"])
+def test_options_are_refused_before_any_work(tmp_path: Path, option: str) -> None:
+    files = ["--annotations", "none.json", "--predictions", "none.json", "--output", str(tmp_path / "metrics.json")]
+    with pytest.raises(SystemExit, match=f"{option.partition('=')[0]}.* at least .* found"):
+        main(["evaluate", *files, "--bootstrap", str(tmp_path / "b.npz"), option])
 
 
 def test_the_histogram_holds_every_detection_once() -> None:

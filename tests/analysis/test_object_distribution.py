@@ -113,6 +113,20 @@ def test_order_of_the_file_changes_nothing(tmp_path):
     assert all(np.array_equal(one[key], other[key], equal_nan=one[key].dtype.kind == "f") for key in one)
 
 
+def test_ids_may_be_larger_than_what_float64_holds(tmp_path):
+    record = annotations(0)
+    expected = object_distribution(write(tmp_path / "t.json", record), GRID)
+    for entry in [*record["images"], *record["categories"]]:
+        entry["id"] += 2**62
+    for entry in record["annotations"]:
+        entry["image_id"] += 2**62
+        entry["category_id"] += 2**62
+    found = object_distribution(write(tmp_path / "t.json", record), GRID)
+    assert (found.pop("category_id") - 2**62).tolist() == expected.pop("category_id").tolist()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
 def test_centres_on_the_far_border_belong_to_the_last_cell(tmp_path):
     record = annotations(0, objects=0)
     image = record["images"][0]
@@ -143,10 +157,10 @@ def test_other_archives_are_refused(tmp_path):
     [
         (lambda record: record["annotations"][0].update(image_id=-1), "known image and category"),
         (lambda record: record["annotations"][0].update(category_id=-1), "known image and category"),
-        (lambda record: record["annotations"][0].pop("bbox"), "entry of `annotations` without 'bbox'"),
-        (lambda record: record["categories"][0].pop("frequency"), "entry of `categories` without 'frequency'"),
-        (lambda record: record.pop("categories"), "found 30 and 0"),
-        (lambda record: record.pop("images"), "found 0 and 5"),
+        (lambda record: record["annotations"][0].pop("bbox"), "`bbox` in every entry of `annotations`"),
+        (lambda record: record["categories"][0].pop("frequency"), "`frequency` in every entry of `categories`"),
+        (lambda record: record.pop("categories"), "a list `categories` .* found none"),
+        (lambda record: record.pop("images"), "a list `images` .* found none"),
     ],
 )
 def test_files_that_are_not_lvis_are_refused(tmp_path, change, message):

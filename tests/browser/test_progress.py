@@ -38,4 +38,4 @@ def test_a_page_that_nobody_writes_any_more_says_so(progress_page: Path, open_pa
     assert open_page(progress_page).locator("#age").inner_text() == ""
     old = tmp_path / "old.html"
     old.write_text(re.sub(r'datetime="\d{4}', 'datetime="2020', progress_page.read_text()))
-    assert "Nothing has written this page for" in open_page(old).locator("#age").inner_text()
+    assert "Not updated for" in open_page(old).locator("#age").inner_text()

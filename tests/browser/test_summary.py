@@ -201,21 +201,27 @@ def test_a_download_from_the_page_is_the_export_beside_it(pages: Pages, open_pag
         assert json.loads(content)["experiment"]["name"] == "fake"
 
 
-def test_a_configuration_downloads_as_it_was_resolved(pages: Pages, open_page: Open) -> None:
-    path = pages("partial")
-    page = open_page(path)
-    details = page.locator("#record-htc_r101-gumbel-seed0")
-    details.locator("summary").click()
-    with page.expect_download() as download:
-        details.get_by_text("Download config.py").click()
-    file = path.parent.parent / "results/fake/htc_r101/gumbel/seed0/config.py"
-    assert Path(download.value.path()).read_text() == file.read_text()
-
-
-def test_a_link_into_closed_details_opens_them(pages: Pages, open_page: Open) -> None:
+def test_a_link_to_a_folded_section_opens_it(pages: Pages, open_page: Open) -> None:
     page = open_page(pages("reproduction"))
-    page.locator("#provenance tbody a").first.click()
-    page.wait_for_function("document.querySelector('#provenance details').open")
+    assert not page.locator("#deviations details").evaluate("part => part.open")
+    page.locator(".contents a", has_text="Deviations").click()
+    page.wait_for_function("document.querySelector('#deviations details').open")
+
+
+@pytest.mark.parametrize("width", [768, 1400])
+def test_a_claim_s_link_marks_all_rows_of_the_model_below_their_headings(
+    pages: Pages, open_page: Open, width: int
+) -> None:
+    page = open_page(pages("complete"), viewport={"width": width, "height": 900}, reduced_motion="reduce")
+    page.locator("#claims td.model a", has_text="C-R101").first.click()
+    page.wait_for_function("document.querySelectorAll('#matrix .marked').length == 4")
+    assert set(page.locator("#matrix .marked th").all_inner_texts()) == {"C-R101"}
+    page.wait_for_timeout(300)
+    place = "part => part.getBoundingClientRect().top"
+    row = page.locator("#matrix .marked").first.evaluate(place)
+    assert 0 < row < 900
+    heading = page.locator("#matrix-table thead tr").last.locator("th").first.evaluate(place)
+    assert 0 < heading < row
 
 
 def test_hostile_text_stays_text(pages: Pages, open_page: Open) -> None:

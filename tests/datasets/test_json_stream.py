@@ -10,7 +10,7 @@ from gumbel.datasets import json_stream
 from gumbel.datasets.json_stream import stream_lists
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=8,
 )
@@ -41,7 +41,7 @@ def test_entries_are_those_of_the_whole_parse_wherever_the_window_ends(path, rec
 def test_truncated_text_is_refused(path, cut):
     text = '{"a": [1, {"b": [2]}], "c": "d", "e": [1.5]}'
     path.write_text(text[:-cut])
-    with pytest.raises(ValueError, match="damaged, truncated"):
+    with pytest.raises(ValueError, match=r"damaged, truncated|an empty file"):
         list(stream_lists(path))
 
 

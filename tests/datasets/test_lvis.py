@@ -9,12 +9,16 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from filelock import FileLock
 
+from gumbel.datasets import lvis_v1
 from gumbel.datasets.download import Patience
 from gumbel.datasets.lvis_v1 import Facts, published
 from gumbel.datasets.lvis_v1 import provide as lvis
+from gumbel.experiment import matrix
 from gumbel.paths import REPOSITORY, DataPaths
 from tests.datasets.server import HASTE, IMPATIENT, Server, serve
 
@@ -31,7 +35,7 @@ def annotations(split: str) -> dict:
     return {
         "categories": [{**row, "id": int(row["id"]), "image_count": 9, "instance_count": 9} for row in ROWS],
         "images": [
-            {"id": key, "coco_url": f"http://images.cocodataset.org/{folder}/{key:012d}.jpg"}
+            {"id": key, "coco_url": f"http://images.cocodataset.org/{folder}/{key:012d}.jpg", "width": 16, "height": 12}
             for key, folder in IMAGES[split].items()
         ],
         "annotations": [
@@ -41,6 +45,12 @@ def annotations(split: str) -> dict:
     }
 
 
+def picture(key: int) -> bytes:
+    """A JPEG of 16 x 12 pixels, another one for each key."""
+    pixels = np.random.default_rng(key).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    return bytes(cv2.imencode(".jpg", pixels)[1])
+
+
 def members() -> dict[str, dict[str, bytes]]:
     """What each archive holds."""
     packed = {
@@ -48,7 +58,7 @@ def members() -> dict[str, dict[str, bytes]]:
     }
     for folder in ("train2017", "val2017"):
         keys = [key for split in IMAGES.values() for key, where in split.items() if where == folder] + [99]
-        packed[folder] = {f"{folder}/{key:012d}.jpg": f"picture {key}".encode() * 50 for key in keys}
+        packed[folder] = {f"{folder}/{key:012d}.jpg": picture(key) for key in keys}
     return packed
 
 
@@ -61,8 +71,8 @@ class Miniature:
     root: Path
     links: DataPaths
 
-    def provide(self, patience: Patience = HASTE) -> None:
-        lvis.provide(self.root, self.links, self.facts, patience)
+    def provide(self, patience: Patience = HASTE, **settings: object) -> None:
+        lvis.provide(self.root, self.links, self.facts, patience, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +124,7 @@ def assert_whole(links: DataPaths) -> None:
     for split, images in IMAGES.items():
         assert json.loads(links.annotations(split).read_text()) == annotations(split)
         for key, folder in images.items():
-            assert (links.images / folder / f"{key:012d}.jpg").read_bytes() == f"picture {key}".encode() * 50
+            assert (links.images / folder / f"{key:012d}.jpg").read_bytes() == picture(key)
 
 
 def test_everything_is_downloaded_verified_and_linked(mini):
@@ -262,7 +272,7 @@ CHANGES = {
     "category renamed": "'yak'.*'ox'",
     "frequency changed": "'r'.*found.*'c'",
     "annotation of another category": "expected 4 annotations of cat, found 3",
-    "no url": "found an entry of `images` without 'coco_url'",
+    "no url": "expected `coco_url` in every entry of `images`",
 }
 
 
@@ -344,3 +354,50 @@ def test_the_benchmarks_file_has_lvis_shape_and_every_stage_reads_it():
     seen = record["verify"]["result"]
     assert (seen["images"], seen["annotations"], seen["categories"]) == (201, instances, 1203)
     assert record["mmdet"]["result"] == 201  # of 201, with 18 objects on average, none is empty
+
+
+def test_minival_is_the_images_of_val_that_the_user_lists_and_nothing_else_of_it_changes(mini):
+    write_copy(mini.root)
+    mini.provide(minival={5})
+    written = json.loads(mini.links.annotations("minival").read_text())
+    val = annotations("val")
+    assert written["categories"] == val["categories"]
+    assert written["images"] == [each for each in val["images"] if each["id"] == 5]
+    assert written["annotations"] == [each for each in val["annotations"] if each["image_id"] == 5]
+    seen = json.loads(mini.links.verified.read_text())["annotations"]["minival"]
+    assert seen["sha256"] == hashlib.sha256(mini.links.annotations("minival").read_bytes()).hexdigest()
+
+
+def test_a_list_of_other_images_than_vals_is_refused(mini):
+    write_copy(mini.root)
+    with pytest.raises(
+        ValueError, match=r"expected ids of images of .*val\.json in data\.minival, found 1 others of 2, 7"
+    ):
+        mini.provide(minival={5, 7})
+
+
+def test_a_picture_of_another_size_than_its_annotation_is_named(mini):
+    write_copy(mini.root)
+    wrong = mini.root / "val2017" / f"{5:012d}.jpg"
+    cv2.imwrite(str(wrong), np.zeros((12, 15, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"val2017/000000000005\.jpg to be 16 x 12 pixels.*found 15 x 12"):
+        mini.provide()
+
+
+def test_minival_is_a_split_where_a_list_is_named_and_refused_with_the_known_ones_where_not(tmp_path):
+    record = {"base": "lvis", "name": "own", "description": "A part of val.", "splits": ["minival"]}
+    with pytest.raises(ValueError, match=r"splits: expected one of train, val; found 'minival'"):
+        matrix.parse(record)
+    ids = tmp_path / "ids.json"
+    with pytest.raises(ValueError, match=r"data.minival: expected a file .*found none at .*ids\.json"):
+        matrix.parse(record | {"data": {"minival": str(ids)}})
+    for listed in ([4, 5], {"images": [{"id": 4}, {"id": 5}]}):
+        ids.write_text(json.dumps(listed))
+        experiment = matrix.parse(record | {"data": {"minival": str(ids)}})
+        data = matrix.data(experiment)
+        lvis_v1.listed.cache_clear()
+        assert (data.splits, data.size("minival"), data.inputs) == (("train", "val", "minival"), 2, (ids,))
+    ids.write_text('["4"]')
+    lvis_v1.listed.cache_clear()
+    with pytest.raises(ValueError, match=r"expected a JSON list of ids of images in .*ids\.json"):
+        data.size("minival")

@@ -19,6 +19,7 @@ TINY = {
     "data": {
         "image_size": 64,
         "categories": 9,
+        "drawings": 1,
         "train_images": 24,
         "val_images": 6,
         "warm_start_images": 12,

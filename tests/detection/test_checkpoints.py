@@ -1,12 +1,21 @@
 """Weights on disk, and a warm start fitted to other categories."""
 
+from argparse import Namespace
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 from torch import nn
 
-from gumbel.detection.checkpoints import adapt, latest_checkpoint, load_weights, save_weights
+from gumbel.detection.checkpoints import adapt, latest_checkpoint, load_checkpoint, load_weights, save_weights
 from gumbel.detection.compose import cell_config, warm_start_config
 from gumbel.experiment import matrix
 
@@ -29,11 +38,44 @@ class Malicious:
         return (print, ("executed",))
 
 
-def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path, capsys):
-    torch.save({"weight": Malicious()}, tmp_path / "bad.pth")
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_checkpoint_that_would_execute_code_is_refused(tmp_path, capsys, legacy):
+    torch.save({"weight": Malicious()}, tmp_path / "bad.pth", _use_new_zipfile_serialization=not legacy)
     with pytest.raises(ValueError, match=r"would call builtins.print, which was not run"):
         load_weights(tmp_path / "bad.pth")
     assert "executed" not in capsys.readouterr().out
+
+
+def history() -> HistoryBuffer:
+    buffer = HistoryBuffer()
+    buffer.update(0.5)
+    return buffer
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    "record",
+    [
+        history(),
+        Config({"a": {"b": 1}}),
+        InstanceData(a=torch.zeros(2)),
+        {1, 2},
+        frozenset({1}),
+        [slice(1, 2), range(3), 1j, bytearray(b"a"), int],
+        Counter("aab"),
+        Namespace(rate=0.1),
+        PurePosixPath("/work"),
+        datetime(2024, 1, 2, tzinfo=UTC),
+        np.random.RandomState(0).get_state(),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_records_beside_the_weights_are_passed_over_in_both_forms_of_pytorchs_files(tmp_path, record, legacy):
+    content = {"state_dict": {"weight": torch.arange(3.0)}, "meta": {"record": record, "epoch": 12}}
+    torch.save(content, tmp_path / "c.pth", _use_new_zipfile_serialization=not legacy)
+    weights, meta = load_checkpoint(tmp_path / "c.pth")
+    assert torch.equal(weights["weight"], torch.arange(3.0))
+    assert meta["epoch"] == 12
 
 
 @pytest.mark.parametrize("architecture", ["mask_rcnn_r50", "cascade_r101", "htc_r101"])
@@ -76,3 +118,11 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before_it(tmp_path):
     newest.write_bytes(newest.read_bytes()[:100])
     assert latest_checkpoint(tmp_path) == tmp_path / "iter_100.pth"
     assert latest_checkpoint(tmp_path / "nothing") is None
+
+
+def test_the_same_weights_are_the_same_file_whoever_writes_them(tmp_path, monkeypatch):
+    model = nn.Linear(3, 2)
+    save_weights(model, tmp_path / "one.pth")
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    save_weights(model, tmp_path / "other.pth")
+    assert (tmp_path / "one.pth").read_bytes() == (tmp_path / "other.pth").read_bytes()

@@ -90,22 +90,23 @@ def test_full_width_models_build_and_learn_under_every_activation(architecture):
 @pytest.mark.parametrize("architecture", MINI.architectures)
 def test_every_registered_activation_trains_and_scores_every_architecture(architecture):
     init_default_scope("mmdet")
+    classes = matrix.data(MINI).settings.categories
     for activation in activations.names():
         torch.manual_seed(0)
         model = MODELS.build(cell_config(MINI, architecture, activation, seed=0).model)
         model.init_weights()
-        total, _ = model.parse_losses(model(**model.data_preprocessor(batch(64, 45), training=True), mode="loss"))
+        total, _ = model.parse_losses(model(**model.data_preprocessor(batch(64, classes), training=True), mode="loss"))
         total.backward()
         assert torch.isfinite(total)
         assert all(head.fc_cls.weight.grad.abs().sum() > 0 for head in _as_modules(model.roi_head.bbox_head))
         expected = activations.get(activation)
         for loss in classification_losses(model):
-            outputs = torch.linspace(-2, 2, expected.outputs(45))[None]
+            outputs = torch.linspace(-2, 2, expected.outputs(classes))[None]
             scores = loss.get_activation(outputs) if hasattr(loss, "get_activation") else outputs.softmax(-1)
             torch.testing.assert_close(scores, expected.scores(outputs))
         model.eval()
         with torch.inference_mode():
-            (sample,) = model.test_step(batch(64, 45))
+            (sample,) = model.test_step(batch(64, classes))
         scores = sample.pred_instances.scores
         assert ((scores >= 0) & (scores <= 1)).all()
 

@@ -1,12 +1,14 @@
 """What stops a training, and what is kept of it."""
 
+from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from gumbel.detection.hooks import HistoryHook, SnapshotHook
+from gumbel.detection.hooks import HistoryHook, ResumeHook, SnapshotHook
 from gumbel.jobs.attempts import Attempts, read
 from gumbel.paths import CellPaths
 
@@ -78,6 +80,30 @@ def test_snapshots_hold_the_weights_after_the_last_whole_step_of_their_share(tmp
     }
     assert {percent: weights["bias"].item() for percent, weights in kept.items()} == {1: 2, 50: 10, 99: 20}
     assert len(list(tmp_path.rglob("*.pth"))) == 3
+
+
+def test_between_two_checkpoints_lie_at_most_ten_minutes_and_a_step(tmp_path, monkeypatch):
+    """Iterations of 100 seconds, two a step, far below the interval: a step is the first after 540 seconds."""
+    clock = [0.0]
+    monkeypatch.setattr("gumbel.detection.hooks.time.monotonic", lambda: clock[0])
+    saved = {}
+
+    def save(folder: str, name: str, by_epoch: bool) -> None:
+        Path(folder, name).write_text("")
+        saved[runner.iter + 1] = clock[0]
+
+    optimiser = SimpleNamespace(_accumulative_counts=2)
+    runner = SimpleNamespace(optim_wrapper=optimiser, max_iters=26, work_dir=str(tmp_path), save_checkpoint=save)
+    runner.train_loop = SimpleNamespace(stop_training=False)
+    hook = ResumeHook(interval=1000)
+    hook.before_train(runner)
+    for runner.iter in range(26):
+        clock[0] += 100
+        hook.after_train_iter(runner, runner.iter)
+    assert list(saved) == [6, 12, 18, 24, 26]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["iter_24.pth", "iter_26.pth"]
+    times = [0.0, *saved.values()]
+    assert max(after - before for before, after in pairwise(times)) <= 600
 
 
 def test_an_attempt_that_was_killed_counts_until_its_last_sign_of_life(tmp_path, monkeypatch):

@@ -98,6 +98,22 @@ def test_a_loss_of_mmdets_costs_its_closed_form_at_the_start_and_counts_what_it_
     assert counted <= set(loss.state_dict())
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+@pytest.mark.parametrize("loss", ["gumbel", "eqlv2", "DropLoss"])
+def test_labels_of_any_integer_type_cost_what_those_of_int64_do(loss, dtype):
+    if loss == "DropLoss":
+        config = dict(type=loss, activation="gumbel", num_classes=3, infrequent=[1])
+    else:
+        config = activations.get(loss).loss_config(3, {}) | {"type": "ActivationLoss"}
+    labels, weight = torch.tensor([0, 3, 2, 1]), torch.ones(4)
+    logits = torch.randn(4, MODELS.build(config).get_cls_channels(3))
+    found = []
+    for given in (labels, labels.to(dtype)):
+        torch.manual_seed(0)
+        found.append(MODELS.build(config)(logits, given, weight, avg_factor=4.0))
+    assert torch.equal(*found)
+
+
 def test_seesaw_and_eqlv2_score_as_mmdets_own_classes_say():
     logits = torch.randn(5, 8)
     seesaw, eqlv2 = (activations.get(name) for name in ("seesaw", "eqlv2"))

@@ -7,13 +7,14 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 from gumbel.detection import options
 from gumbel.detection.compose import cell_config, warm_start_config
 from gumbel.detection.parts import train_dataset
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
-from gumbel.paths import CONFIGS, TrainingPaths
+from gumbel.paths import CONFIGS
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")
 MINI = matrix.load(CONFIGS / "experiments" / "mini.yaml")
@@ -80,8 +81,16 @@ def test_the_schedule_of_mini_is_its_file():
     assert config.train_dataloader.batch_size == 4
     assert config.optim_wrapper == {**file.optim_wrapper, "accumulative_counts": 1}
     assert config.param_scheduler == file.param_scheduler
-    assert (config.train_cfg.max_iters, config.default_hooks.checkpoint.interval) == (100, 25)
-    assert warm_start_config(MINI, "mask_rcnn_r50").train_cfg.max_iters == 180
+    assert config.train_cfg.max_iters == file.iterations
+    assert config.default_hooks.checkpoint.interval == file.checkpoint_interval
+    warm_start = Config.fromfile(CONFIGS / "schedules" / "mini_warm_start.py")
+    assert warm_start_config(MINI, "mask_rcnn_r50").train_cfg.max_iters == warm_start.iterations
+
+
+def test_a_cell_of_mini_sees_every_training_image_three_times():
+    config = cell_config(MINI, "mask_rcnn_r50", "gumbel", seed=0)
+    images = config.train_cfg.max_iters * config.train_dataloader.batch_size
+    assert images >= 3 * matrix.data(MINI).size("train")
 
 
 def test_a_warm_up_that_the_rest_of_the_schedule_waits_for_is_not_stretched():
@@ -111,46 +120,11 @@ def test_channels_last_changes_the_memory_format_and_no_value():
     torch.testing.assert_close(after, before)
 
 
-def test_curves_go_to_tensorboard_unless_the_experiment_says_otherwise(monkeypatch):
-    paths = TrainingPaths(CONFIGS / "results" / "mini" / "htc_r101" / "gumbel" / "seed0")
-    (backend,) = options.visualizer(MINI, paths)["vis_backends"]
-    assert backend == {"type": "TensorboardVisBackend", "save_dir": str(paths.curves / "tensorboard")}
-    monkeypatch.setattr(options, "find_spec", lambda name: name)
-    everywhere = options.visualizer(changed(MINI, track=["tensorboard", "wandb", "mlflow"]), paths)
-    assert [backend["type"] for backend in everywhere["vis_backends"]] == [
-        "TensorboardVisBackend",
-        "WandbVisBackend",
-        "MLflowVisBackend",
-    ]
-    mlflow = everywhere["vis_backends"][2]
-    assert mlflow["tracking_uri"] == f"sqlite:///{paths.curves}/mlflow/mlflow.db"
-    nowhere = changed(MINI, track=[])
-    assert options.visualizer(nowhere, paths)["vis_backends"] == []
-    assert cell_config(nowhere, "mask_rcnn_r50", "gumbel", seed=0).default_hooks.logger is None
-
-
-def test_an_mlflow_server_is_the_one_that_the_environment_names_while_training(monkeypatch):
-    monkeypatch.setattr(options, "find_spec", lambda name: name)
-    config = cell_config(changed(LVIS, track=["tensorboard", "mlflow"]), "mask_rcnn_r50", "gumbel", seed=0)
-    backend = config.visualizer.vis_backends[1]
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    options.use_tracking_server(config)
-    assert backend.tracking_uri.startswith("sqlite:///")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example")
-    options.use_tracking_server(config)
-    assert (backend.tracking_uri, "artifact_location" in backend) == ("https://tracking.example", False)
-
-
-def test_a_tracker_whose_package_is_missing_is_refused_before_training(monkeypatch):
-    monkeypatch.setattr(options, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="expected the package of wandb, found it not installed; `pip install wandb`"):
-        cell_config(changed(LVIS, track=["wandb"]), "mask_rcnn_r50", "gumbel", seed=0)
-
-
 def test_repeat_factor_sampling_repeats_pictures_of_rare_categories(tiny, tiny_data, monkeypatch):
     monkeypatch.chdir(tiny_data)
     init_default_scope("mmdet")
     plain = cell_config(tiny, "mask_rcnn_r50", "gumbel", seed=0)
+    import_modules_from_strings(**plain.custom_imports)
     oversampled = cell_config(changed(tiny, oversample=0.5), "mask_rcnn_r50", "gumbel", seed=0)
     assert train_dataset(oversampled) == train_dataset(plain)
     once = Runner.build_dataloader(plain.train_dataloader).dataset

@@ -1,6 +1,7 @@
 """LVIS AP against the official API, and input that must not be scored."""
 
 import copy
+import hashlib
 import json
 import statistics
 
@@ -9,6 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from gumbel.evaluation.lvis_ap import score
+from gumbel.evaluation.predictions import PredictionWriter
 from tests.evaluation import federated
 
 METRICS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR@300"]
@@ -82,6 +84,56 @@ def test_ground_truth_scored_against_itself_is_perfect(tmp_path):
     record, *_ = score(annotations, predictions)
     assert record["segm"]["AP"] == pytest.approx(1, abs=1e-12)
     assert record["bbox"]["AP"] == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["compiled", "official"])
+def test_an_empty_list_of_detections_scores_as_a_parquet_file_without_any(tmp_path, backend):
+    truth, _ = federated.generate(0)
+    annotations, parquet = federated.write(tmp_path, truth, [])
+    (tmp_path / "p.json").write_text("[]")
+    for options in ({}, {"overlaps": True}):
+        one, other = (
+            score(annotations, path, backend=backend, **options)[0] for path in (parquet, tmp_path / "p.json")
+        )
+        assert one == other
+        assert one["segm"]["AP"] == one["bbox"]["AP"] == 0
+
+
+@pytest.mark.parametrize("backend", ["compiled", "official"])
+@pytest.mark.parametrize(("image", "category"), [(20231127110700001, 0), (2**62, 2**53 + 1), (-(2**62), 2**62)])
+def test_figures_do_not_depend_on_how_large_ids_are(tmp_path, backend, image, category):
+    """Beyond 2**53 float64 holds no whole number and the next one apart."""
+    truth, detections = federated.generate(3)
+    annotations, predictions = federated.write(tmp_path, truth, detections)
+    expected, *_ = score(annotations, predictions, backend=backend)
+    for entry in [*truth["annotations"], *detections]:
+        entry["image_id"] += image
+        entry["category_id"] += category
+    for entry in truth["images"]:
+        entry["id"] += image
+        for name in ("neg_category_ids", "not_exhaustive_category_ids"):
+            entry[name] = [each + category for each in entry[name]]
+    for entry in truth["categories"]:
+        entry["id"] += category
+    annotations, predictions = federated.write(tmp_path, truth, detections)
+    assert score(annotations, predictions, backend=backend)[0] == expected
+    for iou_type in IOU_TYPES:
+        (tmp_path / "p.json").write_text(json.dumps(federated.official_records(detections, iou_type)))
+        assert score(annotations, tmp_path / "p.json", (iou_type,), backend=backend)[0][iou_type] == expected[iou_type]
+
+
+@pytest.mark.parametrize("predicted_on", ["these", "others", None])
+def test_predictions_that_were_made_for_other_annotations_are_warned_of(tmp_path, recwarn, predicted_on):
+    truth, detections = federated.generate(2)
+    annotations, _ = federated.write(tmp_path, truth, detections)
+    digest = hashlib.sha256(annotations.read_bytes() if predicted_on == "these" else b"another split").hexdigest()
+    with PredictionWriter(tmp_path / "p.parquet", predicted_on and {"annotations_sha256": digest}) as writer:
+        for one in detections:
+            writer.write(one["image_id"], [one["category_id"]], [one["score"]], [one["box"]], [one["mask"]])
+    score(annotations, tmp_path / "p.parquet")
+    assert ["made for annotations" in str(warning.message) for warning in recwarn] == [True] * (
+        predicted_on == "others"
+    )
 
 
 def test_official_json_scores_as_the_parquet_does(tmp_path):
@@ -191,16 +243,16 @@ def test_masks_that_are_not_of_the_images_size_are_refused(tmp_path):
 def test_missing_fields_of_images_are_refused(tmp_path, key):
     truth, detections = federated.generate(0)
     del truth["images"][2][key]
-    refused(tmp_path, truth, detections, f"\\['{key}'\\] in every image")
+    refused(tmp_path, truth, detections, f"`{key}` in every entry of `images`")
 
 
 @pytest.mark.parametrize("frequency", [None, "x"])
 def test_missing_and_unknown_frequencies_are_refused(tmp_path, frequency):
     truth, detections = federated.generate(0)
     truth["categories"][2]["frequency"] = frequency
-    refused(tmp_path, truth, detections, "frequency of r, c or f")
+    refused(tmp_path, truth, detections, "r, c or f as `frequency`")
     del truth["categories"][2]["frequency"]
-    refused(tmp_path, truth, detections, "\\['frequency'\\] in every category")
+    refused(tmp_path, truth, detections, "`frequency` in every entry of `categories`")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +276,7 @@ def test_annotations_that_evaluators_read_differently_are_refused(tmp_path, chan
 
 def test_other_files_are_refused_as_annotations(tmp_path):
     _, predictions = federated.write(tmp_path, *federated.generate(0))
-    for content in ("[]", "{}", "", "{"):
+    for content in ("[]", "{}", "", "{", "3", "null"):
         (tmp_path / "truth.json").write_text(content)
         with pytest.raises(ValueError, match="expected LVIS v1 annotations"):
             score(tmp_path / "truth.json", predictions)
@@ -236,7 +288,9 @@ def test_missing_shapes_and_unknown_options_are_refused(tmp_path):
     predictions = tmp_path / "p.json"
     for present, absent in (IOU_TYPES, IOU_TYPES[::-1]):
         predictions.write_text(json.dumps(federated.official_records(detections, present)))
-        with pytest.raises(ValueError, match=r"expected (boxes|masks), found detections without"):
+        with pytest.raises(
+            ValueError, match=f"expected .* found detections without .* use `--iou-type {present}` alone"
+        ):
             score(annotations, predictions, (absent,))
     with pytest.raises(ValueError, match="expected IoU types"):
         score(annotations, parquet, ("keypoints",))

@@ -138,8 +138,8 @@ RECORD = {"image_id": 1, "category_id": 2, "score": 0.5, "bbox": [0, 0, 1, 1]}
     ("content", "message"),
     [
         ("", "empty"),
-        ("hello", "neither"),
-        ("[{", "neither"),
+        ("hello", "no valid JSON"),
+        ("[{", "no valid JSON"),
         ("{}", "list of detections"),
         ("[1]", "expected an object"),
         (json.dumps([{**RECORD, "score": None}]), "`score`"),

@@ -1,11 +1,16 @@
 """What an experiment's configuration may say, and what the matrix makes of it."""
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import islice, product
+from typing import Any
 
 import pytest
 import yaml
+from mmengine.dataset import InfiniteSampler, worker_init_fn
+from mmengine.runner import set_random_seed
 
 from gumbel import datasets
+from gumbel.detection.loop import IMAGE, seed_generators
 from gumbel.experiment import matrix, schema
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
@@ -52,6 +57,19 @@ MISTAKES = {
         "gol.drop_below: expected activations whose classes are problems of their own, found softmax",
     ),
     "drop loss without counts": ({"gol": {"drop_below": 0.1}}, "gol.drop_below: .*are known, found mini"),
+    "negative seed": ({"seeds": [-1]}, "seeds.0: .*greater than or equal to 0; found -1"),
+    "seed that NumPy does not take": ({"seeds": [5_000_000_000]}, "seeds.0: .*less than 2147483648; found 5000000000"),
+    "width of nothing": ({"widths": {"fpn_channels": 0}}, "widths.fpn_channels: .*found 0"),
+    "number that is none": ({"classifier": {"bias": {"gumbel": float("nan")}}}, "classifier.bias.gumbel: .*finite"),
+    "split that is no file's name": (
+        {
+            "dataset": "coco",
+            "data": {
+                "splits": {"train": {"annotations": "a", "images": "b"}, "../val": {"annotations": "a", "images": "b"}}
+            },
+        },
+        "`data.splits`: expected names of letters.*'../val'",
+    ),
     "repeated entry": ({"seeds": [0, 1, 0]}, "`seeds` names the same entry twice.*remove one"),
     "empty list": ({"activations": []}, r"activations: .*at least 1 item.*found \[\]"),
     "wrong type": ({"grid": "fine"}, "grid: .*integer.*found 'fine'"),
@@ -100,14 +118,48 @@ def test_an_experiment_written_as_resolved_reads_back_the_same(path, tmp_path):
     assert matrix.load(tmp_path / "resolved.yaml") == experiment
 
 
+def sections() -> list[type[Section]]:
+    found = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, Section)]
+    assert Experiment in found
+    return [*found, *(datasets.get(name).Settings for name in datasets.names())]
+
+
+def whole_numbers(node: Any) -> Iterator[dict]:
+    """Every whole number that a JSON schema has a place for."""
+    if isinstance(node, dict):
+        if node.get("type") == "integer":
+            yield node
+        for value in node.values():
+            yield from whole_numbers(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from whole_numbers(value)
+
+
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
+def test_every_whole_number_has_a_least_value(section):
+    """Counts, sizes and seeds: none of them makes sense from minus infinity on."""
+    unbounded = [each for each in whole_numbers(section.model_json_schema()) if "minimum" not in each]
+    # Percentages, whose bounds `Experiment` names itself
+    assert [each for each in unbounded if section is not Experiment] == []
+    assert len(unbounded) <= 1
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_every_seed_that_is_taken_seeds_all_generators_of_a_training(record, seed):
+    assert matrix.parse(record | {"seeds": [seed]}).seeds == [seed]
+    set_random_seed(seed)
+    worker_init_fn(worker_id=255, num_workers=256, rank=4095, seed=seed)
+    seed_generators(seed, IMAGE, 2**31)
+    assert len(list(islice(InfiniteSampler(range(4), seed=seed), 8))) == 8
+
+
 def test_every_key_of_every_section_is_described():
-    sections = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, Section)]
-    sections += [datasets.get(name).Settings for name in datasets.names()]
-    assert Experiment in sections
-    for section in sections:
+    every = sections()
+    for section in every:
         assert section.__doc__
         for name, field in section.model_fields.items():
-            assert field.description or field.annotation in sections, f"{section.__name__}.{name}"
+            assert field.description or field.annotation in every, f"{section.__name__}.{name}"
 
 
 def test_cells_come_architectures_first_in_the_order_of_the_configuration(record):

@@ -1,6 +1,7 @@
 """A reader never sees a half-written file."""
 
 import json
+import os
 
 import pytest
 
@@ -61,5 +62,7 @@ def test_a_fingerprint_changes_with_every_file_that_comes_changes_or_goes_and_wi
         change()
         assert fingerprint([folder, single]) not in seen
         seen.append(fingerprint([folder, single]))
+    single.touch()
+    os.utime(single, (0, 0))
     (tmp_path / "elsewhere").touch()
     assert fingerprint([folder, single]) == seen[-1]

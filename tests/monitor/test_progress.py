@@ -237,7 +237,7 @@ def test_nothing_that_ever_ran_has_an_unknown_length(tmp_path, experiment, monke
     found = progress.lines(experiment)
     assert {each.state for each in found} == {"waiting"}
     assert progress.headline(experiment, found) == "fake, 3 cells: 3 waiting"
-    assert progress.hours(found).endswith("left, and 4 trainings of unknown length")
+    assert progress.hours(found).endswith("spent, and 4 trainings of unknown length left")
 
 
 def test_the_logs_of_jobs_are_those_that_the_rules_write(experiment):

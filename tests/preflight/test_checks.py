@@ -111,6 +111,34 @@ def test_a_folder_that_cannot_be_written_to_and_a_clock_that_is_off_are_refused(
     assert (found.name, found.passed) == ("writing", False)
 
 
+def test_curves_for_wandb_need_a_key_or_no_server(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    tracked = MINI.model_copy(update={"track": ["tensorboard", "wandb"]})
+    assert list(checks.trackers(MINI)) == []
+    assert not only(checks.trackers(tracked)).passed
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert only(checks.trackers(tracked)).passed
+    monkeypatch.delenv("WANDB_MODE")
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    assert only(checks.trackers(tracked)).passed
+    assert "secret" not in str(only(checks.trackers(tracked)))
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example:8080")
+    assert not only(checks.trackers(tracked)).passed
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    assert only(checks.trackers(tracked)).passed
+
+
+def test_a_split_without_pictures_is_refused_by_name():
+    assert checks.splits(MINI).passed
+    empty = MINI.model_copy(update={"data": {**MINI.data, "warm_start_images": 0}})
+    check = checks.splits(empty)
+    assert not check.passed
+    assert "warm_start 0 images" in check.found
+
+
 @pytest.fixture
 def downloaded(tmp_path, monkeypatch):
     """Data and weights in miniature, recorded as verified."""

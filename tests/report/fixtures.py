@@ -84,7 +84,7 @@ def write_recipe(root: Path, experiment: Experiment) -> None:
         if cell.seed == experiment.seeds[0]
     ]
     some = [
-        row | {"field": "batch", "label": "Images a step", "released": 16, "ours": 4, "reason": None}
+        row | {"field": "batch", "label": "Batch size", "released": 16, "ours": 4, "reason": None}
         for row in every
         if row["activation"] == "sigmoid"
     ]

@@ -152,4 +152,34 @@ def test_the_crate_refers_to_nothing_that_it_does_not_describe(folder: Path) -> 
     actions = [entity for entity in crate["@graph"] if entity["@type"] == "CreateAction"]
     assert len(actions) == 5
     for action in actions:
-        assert {tool["@id"] for tool in action["instrument"]} | {action["result"]["@id"]} <= known
+        named = [*action["instrument"], *action["object"], *action["result"], action["agent"]]
+        assert {one["@id"] for one in named} <= known
+
+
+def test_the_crate_names_what_each_training_read_and_wrote(folder: Path) -> None:
+    graph = json.loads((folder / "ro-crate-metadata.json").read_text())["@graph"]
+    entities = {entity["@id"]: entity for entity in graph}
+    action = entities["#mask_rcnn_r50-gumbel-seed0"]
+    assert [one["@id"] for one in action["object"]] == ["cells/mask_rcnn_r50-gumbel-seed0.py", f"#sha256-{'cd' * 32}"]
+    assert [one["@id"] for one in action["result"]][1] == "cells/mask_rcnn_r50-gumbel-seed0.json"
+    assert entities[entities["./"]["license"]["@id"]]["@type"] == "CreativeWork"
+    assert entities[entities["./"]["author"]["@id"]]["name"]
+
+
+def test_every_training_s_configuration_and_record_are_beside_the_page(folder: Path) -> None:
+    cell = folder.parents[2] / "results/fake/mask_rcnn_r50/gumbel/seed0"
+    assert (folder / "cells/mask_rcnn_r50-gumbel-seed0.py").read_text() == (cell / "config.py").read_text()
+    record = json.loads((folder / "cells/mask_rcnn_r50-gumbel-seed0.json").read_text())
+    assert record == json.loads((cell / "train/manifest.json").read_text())
+
+
+def test_the_caveat_stands_in_every_export_for_readers(folder: Path) -> None:
+    for name in ("tables.tex", "report.md"):
+        text = " ".join((folder / name).read_text().split())
+        assert "This page demonstrates the pipeline on generated pictures." in text
+
+
+def test_the_table_of_results_has_its_intervals(folder: Path) -> None:
+    matrix = pd.read_csv(folder / "matrix.csv").set_index(["architecture", "activation", "scoring"])
+    row = matrix.loc[("mask_rcnn_r50", "gumbel", "matched")]
+    assert f"{{\\tiny {row['AP (low)']:.1f}--{row['AP (high)']:.1f}}}" in (folder / "tables.tex").read_text()

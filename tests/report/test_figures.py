@@ -38,22 +38,18 @@ def test_binning_keeps_every_category_while_there_are_few() -> None:
 
 @pytest.mark.parametrize("title", ["<script>", 'a "quoted" & b'])
 def test_titles_are_escaped(title: str) -> None:
-    frame = pd.DataFrame({"model": ["M-R50"], "activation": ["gumbel"], "value": [19.0], "published": [False]} | BOUNDS)
+    frame = pd.DataFrame({"model": ["M-R50"], "activation": ["gumbel"], "value": [19.0], "kind": ["mean"]} | BOUNDS)
     svg = figures.results(frame, title, ["M-R50"], PALETTE).svg
     assert title not in svg
-    assert "M-R50 19.0" in svg
+    assert "M-R50, gumbel: 19.00" in svg
 
 
 def test_a_result_figure_without_values_is_drawn_empty() -> None:
-    frame = pd.DataFrame(
-        {"model": ["M-R50"], "activation": ["gumbel"], "value": [np.nan], "published": [False]} | BOUNDS
-    )
+    frame = pd.DataFrame({"model": ["M-R50"], "activation": ["gumbel"], "value": [np.nan], "kind": ["mean"]} | BOUNDS)
     assert "<svg" in figures.results(frame, "nothing", ["M-R50"], PALETTE).svg
 
 
 def test_a_model_without_results_keeps_its_place() -> None:
-    frame = pd.DataFrame(
-        {"model": ["H-R101"], "activation": ["gumbel"], "value": [19.0], "published": [False]} | BOUNDS
-    )
+    frame = pd.DataFrame({"model": ["H-R101"], "activation": ["gumbel"], "value": [19.0], "kind": ["mean"]} | BOUNDS)
     svg = figures.results(frame, "AP", ["M-R50", "H-R101"], PALETTE).svg
     assert svg.index(">M-R50<") < svg.index(">H-R101<")

@@ -121,7 +121,7 @@ def test_statistics_of_the_norms_have_intervals_over_categories_and_trainings(bu
     root, experiment = built
     paths = [root / f"results/fake/mask_rcnn_r50/gumbel/seed{seed}/weight_norms.parquet" for seed in (0, 1)]
     trainings = [resampled_statistics(pd.read_parquet(path))[0] for path in paths]
-    expected = bootstrap.interval(trainings, "gini", within=(-np.inf, np.inf))
+    expected = bootstrap.interval(trainings, "gini")
     row = next(r for r in made("norm_mean", experiment, root) if (r["activation"], r["metric"]) == ("gumbel", "gini"))
     assert (row["value"], row["low"], row["high"]) == pytest.approx(tuple(expected))
     pair = next(
@@ -130,6 +130,17 @@ def test_statistics_of_the_norms_have_intervals_over_categories_and_trainings(bu
         if (r["activation"], r["text"], r["metric"]) == ("softmax", "gumbel/matched", "spearman")
     )
     assert pair["low"] < pair["value"] < pair["high"]
+
+
+def test_a_correlation_s_interval_stays_within_what_a_correlation_can_be(built: Built) -> None:
+    root, experiment = built
+    paths = [root / f"results/fake/mask_rcnn_r50/softmax/seed{seed}/weight_norms.parquet" for seed in (0, 1)]
+    trainings = [resampled_statistics(pd.read_parquet(path))[0] for path in paths]
+    assert bootstrap.interval(trainings, "spearman", within=(-np.inf, np.inf)).high > 1
+    row = next(
+        r for r in made("norm_mean", experiment, root) if (r["activation"], r["metric"]) == ("softmax", "spearman")
+    )
+    assert -1 < row["low"] < row["high"] == 1
 
 
 def test_statistics_of_several_stages_are_compared_by_their_means(tmp_path: Path) -> None:

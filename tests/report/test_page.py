@@ -15,7 +15,7 @@ from gumbel.experiment.schema import Experiment
 from gumbel.jobs import status
 from gumbel.paths import REPOSITORY, ExperimentPaths
 from gumbel.report.page.render import render
-from gumbel.report.page.sections.deviations import deviations
+from gumbel.report.page.sections.deviations import _cells_in_words, deviations
 from gumbel.report.page.sections.provenance import commit, facts
 from gumbel.report.summary.collect import collect
 from tests.report import fixtures
@@ -108,6 +108,14 @@ def test_the_first_line_of_mini_says_that_it_is_no_reproduction(complete: str) -
     assert "no reproduction of the paper" in lines[1]
 
 
+def test_one_training_each_has_no_verdict_in_the_first_heading(complete: str) -> None:
+    heading = re.search("<h1>(.*?)</h1>", complete)
+    assert heading is not None
+    said = r"too few trainings for a verdict in 5 of 5 models \([+−][\d.]+ to [+−][\d.]+ points\)"
+    assert re.fullmatch(f"<span>Rare AP: {said}</span> <span>AP: {said}</span> ", heading[1])
+    assert "a difference has no verdict: another training may reverse it" in complete
+
+
 def test_ap_is_drawn_over_training_up_to_the_ap_of_the_matrix(complete: str, folder: Path) -> None:
     metrics = ExperimentPaths("fake").cell("htc_r101", "gumbel", 0)
     points = [(40, metrics.at(40)), (70, metrics.at(70)), (100, metrics)]
@@ -135,16 +143,25 @@ def test_hostile_names_and_files_stay_text(complete: str) -> None:
 def test_every_section_is_there_in_order(complete: str) -> None:
     sections = re.findall(r'<section id="(\w+)">', complete)
     assert sections == [
-        "claims", "figure", "matrix", "norms", "distribution", "activation", "categories", "training", "pictures",
-        "errors", "deviations", "provenance", "rerun",
+        "answer", "claims", "figure", "matrix", "norms", "distribution", "activation", "categories", "training",
+        "pictures", "errors", "deviations", "provenance", "rerun",
     ]  # fmt: skip
 
 
 def test_every_figure_and_picture_has_words(complete: str) -> None:
     assert complete.count("<svg") > 0
     figures = re.findall(r'<svg xmlns[^>]* role="img"[^>]*><title>[^<]+</title><desc>[^<]+</desc>', complete)
-    results, norms, distribution, activation, training, detections = 4, 2 * 5 + 2 * 4, 5, 5, 4 * 5, 3 * 5
-    assert len(figures) == results + norms + distribution + activation + training + detections
+    answer, results, norms, distribution, activation, training, detections, curves = (
+        4,
+        6,
+        2 * 5 + 2 * 4,
+        5,
+        5,
+        4 * 5,
+        3 * 5,
+        4,
+    )
+    assert len(figures) == answer + results + norms + distribution + activation + training + detections + curves
     assert all(attributes.get("alt") for tag, attributes in Outline(complete).tags if tag == "img")
 
 
@@ -195,8 +212,8 @@ def test_failed_and_missing_cells_show_their_reason(tmp_path: Path, monkeypatch:
     text = page(experiment)
     assert text.count(">failed: Out of memory &lt;&amp;&gt;") == 1
     assert "missing: not started" in text
-    assert re.search(r">1</a> <small>of 3, 1 failed</small>", text)
-    assert text.count("M-R50 Softmax, seed 0; M-R50 Sigmoid, seed 0 (") == 5
+    assert re.search(r">1 of 3 cells</a> done, 1 failed;", text)
+    assert text.count("M-R50 Softmax, seed 0; M-R50 Sigmoid, seed 0 (") == 6
     Outline(text)
 
 
@@ -223,7 +240,7 @@ def test_several_seeds_are_averaged_and_counted(tmp_path: Path, monkeypatch: pyt
         rf'title="AP × 100, val, n=3, [\d.]+ to [\d.]+, 95 % interval {low:.1f}–{high:.1f}">{100 * gumbel.mean():.1f}<'
     )
     assert re.search(number, text)
-    assert "One seed" not in text
+    assert "too few trainings" not in text
 
 
 def test_a_training_on_eight_devices_counts_eightfold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,8 +257,8 @@ def test_a_training_on_eight_devices_counts_eightfold(tmp_path: Path, monkeypatc
         }
         path.write_text(json.dumps(record))
     text = page(experiment)
-    assert ">GPU-hours</th>" in text
-    assert ">40.00<small>5 h 00 min</small></td>" in text
+    assert ">GPU time</th>" in text
+    assert ">40 h 00 min</td>" in text
     assert "<small>8 × A&lt;100&gt;</small>" in text
     assert pd.read_csv("reports/fake/exports/matrix.csv")["device_hours"].tolist() == [40.0]
 
@@ -295,6 +312,18 @@ def test_deviations_are_listed_with_their_cells_and_reasons(tmp_path: Path, monk
     assert (seeds.label, seeds.paper) == ("Seeds", "unpublished")
 
 
+def test_cells_that_differ_are_named_by_what_is_shorter() -> None:
+    experiment = fixtures.make_experiment()
+    every = [(one, two) for one in experiment.architectures for two in experiment.activations]
+    named = {
+        "all": every,
+        "Gumbel": [cell for cell in every if cell[1] == "gumbel"],
+        "all but M-X101 Softmax": [cell for cell in every if cell != ("mask_rcnn_x101", "softmax")],
+        "M-R50 Softmax; H-R101 Gumbel": [every[0], every[-1]],
+    }
+    assert {words: _cells_in_words(experiment, cells) for words, cells in named.items()} == {key: key for key in named}
+
+
 def test_deviations_that_only_runs_tell_are_read_from_their_manifests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,7 +332,7 @@ def test_deviations_that_only_runs_tell_are_read_from_their_manifests(
     fixtures.write_recipe(tmp_path, experiment)
     same = {"batch_size": 16, "device": "cuda:0", "versions": {"torch": "1.7.1", "mmdet": "2.21.0"}}
     newer = same | {"versions": {"torch": "2.13.0", "mmdet": "2.21.0"}}
-    known = {"Data", "Images a step", "Seeds"}
+    known = {"Data", "Batch size", "Seeds"}
     assert {row.label for row in deviations(experiment, [same])} == known
     rows = {row.label: row for row in deviations(experiment, [same, newer])}
     assert set(rows) == known | {"PyTorch"}

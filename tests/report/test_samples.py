@@ -19,7 +19,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[samples.Sample]:
     fixtures.build(root, experiment)
     data = root / experiment.data_root
     paths = {"gumbel": root / "results/fake/mask_rcnn_r50/gumbel/seed0/predictions/val/matched.parquet"}
-    return draw_samples(data / "val.json", data / "images", paths, number=3)
+    return draw_samples(data / "val.json", data / "images", paths, chosen=[3, 1, 2], failures=0)
+
+
+def test_the_chosen_images_come_in_their_order(drawn: list[samples.Sample]) -> None:
+    assert [sample.image_id for sample in drawn] == [3, 1, 2]
 
 
 def test_images_of_the_rarest_categories_come_first_and_categories_take_turns() -> None:
@@ -78,7 +82,7 @@ def test_a_missing_picture_is_named(tmp_path: Path) -> None:
     fixtures.build(tmp_path, experiment, categories=9)
     data = tmp_path / experiment.data_root
     with pytest.raises(FileNotFoundError, match="elsewhere/val/"):
-        draw_samples(data / "val.json", tmp_path / "elsewhere", {})
+        draw_samples(data / "val.json", tmp_path / "elsewhere", {}, chosen=[1])
 
 
 def test_the_worst_failures_are_the_images_with_the_smallest_share_found(tmp_path: Path) -> None:
@@ -87,8 +91,9 @@ def test_the_worst_failures_are_the_images_with_the_smallest_share_found(tmp_pat
     data = tmp_path / experiment.data_root
     cell = tmp_path / "results/fake/mask_rcnn_r50"
     paths = {name: cell / name / "seed0/predictions/val/matched.parquet" for name in ("softmax", "gumbel")}
-    drawn = draw_samples(data / "val.json", data / "images", paths, number=2, failures=6)
+    drawn = draw_samples(data / "val.json", data / "images", paths, chosen=[5, 2], failures=6)
     assert [sample.failure for sample in drawn] == [False] * 2 + [True] * 6
+    assert [sample.image_id for sample in drawn[:2]] == [5, 2]
     assert len({sample.image_id for sample in drawn}) == 8
     shares = [sum(item.right for panel in sample.panels[1:] for item in panel.items) for sample in drawn[2:]]
     assert shares == sorted(shares)

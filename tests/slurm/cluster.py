@@ -15,6 +15,9 @@ from pathlib import Path
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 MARK = "# Written by tests/slurm"
 NODES = ("gpu01", "gpu02")
+#: By these names the processes of a training on several nodes find each other.
+HOSTS = Path("/etc/hosts")
+HOSTS_LINE = f"127.0.0.1 {' '.join(NODES)}  {MARK}\n"
 #: How many times as long as on two idle cores everything may take.
 PATIENCE = float(os.environ.get("SLURM_TEST_PATIENCE", "1"))
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
@@ -33,8 +36,8 @@ AuthInfo=cred_expire=5
 SlurmctldPort=16817
 StateSaveLocation={folder}/ctld
 SlurmdSpoolDir={folder}/d/%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldPidFile={folder}/log/slurmctld.pid
+SlurmdPidFile={folder}/log/slurmd-%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
 SlurmdLogFile={folder}/log/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
@@ -62,6 +65,8 @@ NodeName=gpu01 NodeHostname=localhost NodeAddr=127.0.0.1 Port=16821 CPUs=16 Real
 NodeName=gpu02 NodeHostname=localhost NodeAddr=127.0.0.1 Port=16822 CPUs=16 RealMemory=200000 Gres=gpu:2 State=UNKNOWN
 PartitionName=both Nodes=gpu[01-02] Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=high Nodes=gpu[01-02] MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=scavenge Nodes=gpu[01-02] MaxTime=120 State=UP PriorityTier=0 PreemptMode=CANCEL
+PartitionName=short Nodes=gpu[01-02] MaxTime=60 State=UP PriorityTier=1
 """
 
 
@@ -84,24 +89,40 @@ class Cluster:
         folder: an empty folder for state, logs and device files.
     """
 
+    kind = "simple"
+    #: What SLURM calls a GPU.
+    gres = "gpu"
+
     def __init__(self, folder: Path):
         self.folder = folder
 
     def start(self) -> None:
         """Start everything and wait until both nodes are idle."""
         for name in ("ctld", "log", *(f"d/{node}" for node in NODES)):
-            (self.folder / name).mkdir(parents=True)
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
         for index in range(2):
             # SLURM counts character devices as GPUs; these are /dev/null
             os.mknod(self.folder / f"gpu{index}", 0o666 | 0o020000, os.makedev(1, 3))
-        CONFIGURATION.parent.mkdir(exist_ok=True)
-        CONFIGURATION.write_text(SETTINGS.format(mark=MARK, folder=self.folder))
-        gres = f"{MARK}\nAutoDetect=off\nNodeName=gpu[01-02] Name=gpu File={self.folder}/gpu[0-1]\n"
-        (CONFIGURATION.parent / "gres.conf").write_text(gres)
+        if HOSTS_LINE not in HOSTS.read_text():
+            with HOSTS.open("a") as file:
+                file.write(HOSTS_LINE)
+        self.configure()
         self.start_controller()
         for node in NODES:
             self.start_node(node)
         wait_for(lambda: self.node_states() == dict.fromkeys(NODES, "idle"), "both nodes are idle", 30)
+
+    def configure(self) -> None:
+        """Write the files that the daemons and commands read."""
+        CONFIGURATION.parent.mkdir(exist_ok=True)
+        CONFIGURATION.write_text(self.settings().format(mark=MARK, folder=self.folder))
+        kind = self.gres.replace("gpu:", "gpu Type=")
+        gres = f"{MARK}\nAutoDetect=off\nNodeName=gpu[01-02] Name={kind} File={self.folder}/gpu[0-1]\n"
+        (CONFIGURATION.parent / "gres.conf").write_text(gres)
+
+    def settings(self) -> str:
+        """slurm.conf, with the names of mark and folder in braces."""
+        return SETTINGS
 
     def end_jobs(self) -> None:
         """Kill what runs or waits, without the grace that scancel gives."""
@@ -112,19 +133,16 @@ class Cluster:
 
     def repair(self) -> None:
         """Bring controller and nodes back after a fault."""
-        if not _alive(self.folder / "slurmctld.pid"):
+        if not _alive(self.folder / "log" / "slurmctld.pid"):
             self.start_controller()
         for node in NODES:
-            if not _alive(self.folder / f"slurmd-{node}.pid"):
+            if not _alive(self.folder / "log" / f"slurmd-{node}.pid"):
                 self.start_node(node)
-        wait_for(self._answers, "slurmctld answers", 30)
+        wait_for(lambda: succeeds("scontrol", "ping"), "slurmctld answers", 30)
         for node, state in self.node_states().items():
             if state.rstrip("*") not in ("idle", "mix", "alloc", "comp"):
                 run("scontrol", "update", f"nodename={node}", "state=resume")
         wait_for(lambda: self.node_states() == dict.fromkeys(NODES, "idle"), "both nodes are idle", 60)
-
-    def _answers(self) -> bool:
-        return subprocess.run(["scontrol", "ping"], capture_output=True, check=False).returncode == 0
 
     def stop(self) -> None:
         """End all jobs and daemons and remove the configuration."""
@@ -133,6 +151,7 @@ class Cluster:
         self.stop_controller()
         for node in NODES:
             self.stop_node(node, signal.SIGTERM)
+        HOSTS.write_text(HOSTS.read_text().replace(HOSTS_LINE, ""))
         CONFIGURATION.unlink()
         (CONFIGURATION.parent / "gres.conf").unlink()
 
@@ -140,14 +159,14 @@ class Cluster:
         run("slurmctld")
 
     def stop_controller(self) -> None:
-        _end(self.folder / "slurmctld.pid", signal.SIGTERM)
+        end(self.folder / "log" / "slurmctld.pid", signal.SIGTERM)
 
     def start_node(self, node: str) -> None:
         run("slurmd", "-N", node)
 
     def stop_node(self, node: str, sign: signal.Signals) -> None:
         """End the node's slurmd; its running steps live on."""
-        _end(self.folder / f"slurmd-{node}.pid", sign)
+        end(self.folder / "log" / f"slurmd-{node}.pid", sign)
 
     def node_states(self) -> dict[str, str]:
         lines = run("sinfo", "--noheader", "--Node", "--partition=both", "--format=%N %t").splitlines()
@@ -184,6 +203,10 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+def succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def wait_for(condition: Callable[[], object], what: str, seconds: float, interval: float = 0.2) -> None:
     """Return as soon as ``condition()`` is true.
 
@@ -201,7 +224,7 @@ def _alive(pid_file: Path) -> bool:
     return pid_file.exists() and Path(f"/proc/{pid_file.read_text().strip()}").exists()
 
 
-def _end(pid_file: Path, sign: signal.Signals) -> None:
+def end(pid_file: Path, sign: signal.Signals) -> None:
     """Send ``sign`` to the process of ``pid_file`` and wait until it is gone."""
     if not pid_file.exists():
         return

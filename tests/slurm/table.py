@@ -14,7 +14,8 @@ from gumbel.paths import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
 TESTS = Path(__file__).with_name("test_faults.py")
-HEAD = "| fault | what happened | result |\n| --- | --- | --- |\n"
+HEAD = "| fault | what happened | simple | real |\n| --- | --- | --- | --- |\n"
+KINDS = ("simple", "real")
 
 
 def faults() -> list[str]:
@@ -25,10 +26,17 @@ def faults() -> list[str]:
 
 
 def table(notes: Path) -> str:
-    """A row for every tested fault; one that has no note was not run, and says so."""
-    happened = {row["fault"]: row["happened"] for row in map(json.loads, notes.read_text().splitlines())}
-    rows = ((fault, happened.get(fault, ""), "identical" if fault in happened else "not run") for fault in faults())
-    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    """A row for every tested fault; where one was not run on a kind of cluster, the row says so."""
+    found = [json.loads(line) for line in notes.read_text().splitlines()]
+    happened = {(row["fault"], row["kind"]): row["happened"] for row in found}
+    return HEAD + "".join(f"| {' | '.join(_row(fault, happened))} |\n" for fault in faults())
+
+
+def _row(fault: str, happened: dict[tuple[str, str], str]) -> list[str]:
+    """What happened is said once where it was the same on both kinds."""
+    stories = [happened[fault, kind] for kind in KINDS if (fault, kind) in happened]
+    words = " / ".join(dict.fromkeys(stories))
+    return [fault, words, *("identical" if (fault, kind) in happened else "not run" for kind in KINDS)]
 
 
 def faults_on_the_page() -> list[str]:

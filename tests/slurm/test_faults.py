@@ -4,16 +4,32 @@
 faults.jsonl`` makes the table of docs/reliability.md of it.
 """
 
+import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 
-from tests.slurm.cluster import run, wait_for
+from tests.slurm.cluster import PATIENCE, Cluster, run, wait_for
 
 pytestmark = pytest.mark.slow
+
+
+def requests(output: str, rule: str) -> list[dict[str, int]]:
+    """Memory and time that Snakemake's output names for each submission of a rule."""
+    blocks = re.findall(rf"^rule {rule}:\n(.*?)^\S", output, re.MULTILINE | re.DOTALL)
+    return [{key: int(value) for key, value in re.findall(r"(mem_mb|runtime)=(\d+)", block)} for block in blocks]
+
+
+def preempt(cluster: Cluster, job: str) -> None:
+    """Have a job of a higher partition take the whole node of ``job``."""
+    node = cluster.jobs()[job]["node"]
+    run("sbatch", "--partition=high", f"--nodelist={node}", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+
 
 #: How long slurmctld is away, in seconds.
 OUTAGE = 60
@@ -21,41 +37,48 @@ OUTAGE = 60
 
 def test_a_training_over_its_time_limit_saves_itself_and_goes_on_in_the_next_allocation(workspace, survived):
     # Limits are whole minutes, and SLURM may warn up to one minute early
-    workspace.edit_profile("train", "runtime", "2 if attempt == 1 else 30")
+    workspace.edit_profile("train", "runtime", str(round(2 * PATIENCE)))
     workspace.edit_profile("train", "slurm_extra", "\"'--signal=USR1@30'\"")
     snakemake = workspace.start(workspace.target)
     training = workspace.pause_training()
-    # SLURM's warning comes with a SIGCONT
-    wait_for(lambda: training.pid not in [each.pid for each in workspace.trainings()], "the training stops", 150)
+    workspace.resume_when_told(training, signal.SIGUSR1)
     output = workspace.finish(snakemake)
-    first, second = workspace.attempts()
+    first, second, *_ = workspace.attempts()
     assert (first["ended"], second["first"]) == ("interrupted", first["last"])
-    assert "TIMEOUT" not in output
-    assert "Trying to restart job" in output
-    survived("job over its time limit", f"warned by SIGUSR1, saved itself, resubmitted: {workspace.story()}")
+    assert len({attempt["slurm_job"] for attempt in workspace.attempts()}) == 1
+    assert "Trying to restart job" not in output, "an attempt of Snakemake's is used up"
+    survived("job over its time limit", f"warned by SIGUSR1, saved and requeued itself: {workspace.story()}")
 
 
 def test_a_job_over_its_memory_comes_back_with_more(workspace, survived):
-    workspace.edit_profile("train", "mem_mb", "600 if attempt == 1 else 8000")
+    workspace.edit_profile("train", "mem_mb", '?grown("memory", None, 400)')
     output = workspace.run(workspace.target)
-    assert "OUT_OF_MEMORY" in output or "FAILED" in output or "CANCELLED" in output
-    survived("job over its memory", f"killed by SLURM, resubmitted with more: {workspace.story()}")
+    asked = requests(output, "train")
+    memories, minutes = ({request[key] for request in asked} for key in ("mem_mb", "runtime"))
+    assert memories == {400 * (1 + each) for each in range(len(asked))}
+    assert len(minutes) == 1, "time does not grow"
+    assert "out of memory" in output
+    survived("job over its memory", f"killed by SLURM, resubmitted with more, time as before: {workspace.story()}")
 
 
-def test_a_cancelled_job_is_submitted_again(workspace, cluster, survived):
+def test_a_cancelled_job_is_submitted_again_as_it_was(workspace, cluster, survived):
     snakemake = workspace.start(workspace.target)
-    workspace.pause_training()
+    training = workspace.pause_training()
     run("scancel", cluster.job("train"))
+    workspace.resume_when_told(training, signal.SIGTERM)
     output = workspace.finish(snakemake)
-    assert "CANCELLED" in output
-    survived("scancel", f"CANCELLED, resubmitted: {workspace.story()}")
+    assert "cancelled" in output
+    first, second = requests(output, "train")
+    assert first == second
+    survived("scancel", f"cancelled, resubmitted as it was: {workspace.story()}")
 
 
 def test_a_requeued_job_goes_on(workspace, cluster, survived):
     snakemake = workspace.start(workspace.target)
-    workspace.pause_training()
+    training = workspace.pause_training()
     job = cluster.job("train")
     run("scontrol", "requeue", job)
+    workspace.resume_when_told(training, signal.SIGTERM)
     workspace.finish(snakemake)
     assert {attempt["slurm_job"] for attempt in workspace.attempts()} == {job}
     survived("scontrol requeue", f"the same job again: {workspace.story()}")
@@ -63,13 +86,50 @@ def test_a_requeued_job_goes_on(workspace, cluster, survived):
 
 def test_a_preempted_job_goes_on(workspace, cluster, survived):
     snakemake = workspace.start(workspace.target)
-    workspace.pause_training()
+    training = workspace.pause_training()
     job = cluster.job("train")
-    node = cluster.jobs()[job]["node"]
-    run("sbatch", "--partition=high", f"--nodelist={node}", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    preempt(cluster, job)
+    workspace.resume_when_told(training, signal.SIGTERM)
     workspace.finish(snakemake)
     assert {attempt["slurm_job"] for attempt in workspace.attempts()} == {job}
     survived("preemption by a higher partition", f"requeued by SLURM: {workspace.story()}")
+
+
+def test_a_job_that_preemption_cancels_is_submitted_again_without_using_up_an_attempt(workspace, cluster, survived):
+    workspace.set_cluster(gpu_partition="scavenge")
+    snakemake = workspace.start(workspace.target, "--retries", "0")
+    training = workspace.pause_training()
+    preempt(cluster, cluster.job("train"))
+    workspace.resume_when_told(training, signal.SIGTERM)
+    # The killed process is not the training's first attempt at being tried again: there are no retries
+    output = workspace.finish(snakemake)
+    assert "preempted" in output
+    survived("preemption that cancels (PreemptMode=CANCEL)", f"resubmitted, no attempt used up: {workspace.story()}")
+
+
+def test_refused_submissions_are_tried_again_until_slurmctld_is_back(workspace, cluster, survived):
+    cluster.stop_controller()
+    snakemake = workspace.start(workspace.target)
+    time.sleep(OUTAGE)
+    assert snakemake.poll() is None
+    cluster.start_controller()
+    output = workspace.finish(snakemake)
+    assert "asked again" in output
+    assert "Trying to restart job" not in output
+    survived("slurmctld gone when a job is submitted", f"asked again every 10 seconds: {workspace.story()}")
+
+
+def test_a_full_queue_is_waited_for(workspace, cluster, survived):
+    """The other cell's training is at the limit of one job, this one's comes after it."""
+    if cluster.kind == "simple":
+        pytest.skip("limits need accounting")
+    workspace.set_cluster(account="vision", qos="tiny")
+    workspace.forget_cell("sigmoid")
+    others = str(workspace.cell_of("sigmoid").checkpoint.relative_to(workspace.folder))
+    output = workspace.run(workspace.target, others)
+    assert "submit limit" in output
+    assert "Trying to restart job" not in output
+    survived("more jobs than the QOS lets submit", f"asked again until there was room: {workspace.story()}")
 
 
 def test_a_job_of_a_node_that_goes_down_goes_on_elsewhere(workspace, cluster, survived):
@@ -112,7 +172,7 @@ def test_an_outage_of_slurmctld_is_waited_for(workspace, cluster, survived):
     assert snakemake.poll() is None
     cluster.start_controller()
     workspace.finish(snakemake)
-    survived("slurmctld gone for a minute, no accounting", f"Snakemake waited: {workspace.story()}")
+    survived("slurmctld gone for a minute", f"Snakemake waited: {workspace.story()}")
 
 
 def test_sigint_cancels_the_jobs_and_the_next_run_goes_on(workspace, cluster, survived):
@@ -148,6 +208,58 @@ def test_a_job_that_outlives_a_killed_snakemake_is_adopted(workspace, cluster, s
     workspace.finish(snakemake)
     assert len(workspace.attempts()) == 1
     survived("snakemake: kill -9", "--unlock, then the next run's job waited for the orphan and took its result")
+
+
+def test_a_prediction_that_is_killed_goes_on_behind_its_finished_parts(workspace, cluster, survived):
+    """Parts of one image; killed when all but one of the six are there."""
+    code = workspace.folder / "gumbel" / "detection" / "predict.py"
+    code.write_text(re.sub(r"^PART = \d+$", "PART = 1", code.read_text(), flags=re.MULTILINE))
+    predictions = workspace.cell.predictions("val", "matched")
+    metrics = workspace.cell.metrics("val", "matched")
+    snakemake = workspace.start(str(metrics.relative_to(workspace.folder)))
+
+    def parts() -> dict[str, int]:
+        return {
+            path.name: path.stat().st_mtime_ns for path in predictions.parent.glob(f".{predictions.name}.*/*.parquet")
+        }
+
+    wait_for(lambda: len(parts()) >= 5, "five parts", 300, interval=0.01)
+    run("scancel", "--full", "--signal=KILL", cluster.job("predict"))
+    wait_for(lambda: not cluster.jobs("RUNNING"), "the prediction is killed", 30)
+    kept, seen = parts(), dict[str, int]()
+    while snakemake.poll() is None and not predictions.exists():
+        with contextlib.suppress(FileNotFoundError):  # joined in this moment
+            seen |= parts()
+        time.sleep(0.01)
+    assert seen.items() >= kept.items()
+    workspace.finish(snakemake)
+    survived("prediction killed near its end", "resubmitted, went on behind its finished parts; same figures")
+
+
+def test_a_kill_between_predictions_and_metrics_costs_the_evaluation_alone(workspace, cluster, survived):
+    metrics = workspace.cell.metrics("val", "matched")
+    snakemake = workspace.start(str(metrics.relative_to(workspace.folder)))
+    job = cluster.job("evaluate", seconds=400)
+    predicted = workspace.cell.predictions("val", "matched").stat().st_mtime_ns
+    run("scancel", job)
+    workspace.finish(snakemake)
+    assert workspace.cell.predictions("val", "matched").stat().st_mtime_ns == predicted
+    survived("killed between predictions and metrics", "evaluated again, not predicted again")
+
+
+def test_two_checkouts_with_one_results_folder_train_once(workspace, cluster, survived, tmp_path):
+    other = workspace.copy(tmp_path / "other", cluster)
+    shutil.rmtree(other.folder / "results")
+    (other.folder / "results").symlink_to(workspace.folder / "results")
+    first = workspace.start(workspace.target)
+    training = workspace.pause_training()
+    second = other.start(workspace.target)
+    wait_for(lambda: len(cluster.jobs("RUNNING")) == 2, "both train", 120)
+    training.resume()
+    workspace.finish(first)
+    other.finish(second)
+    assert len(workspace.attempts()) == 1
+    survived("two checkouts, one results folder", "the second training waited for the first and took its result")
 
 
 def test_a_full_file_system_costs_an_attempt(workspace, survived):

@@ -3,12 +3,12 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yte
 
+from gumbel.cluster import limits, requests
 from gumbel.paths import REPOSITORY
 from tests.slurm.workspace import ITERATIONS, JOBS, Workspace
 
@@ -37,8 +37,8 @@ def in_a_checkout(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["slurm", "slurm-gres"])
 def test_a_bare_name_finds_the_profile_from_the_root(name):
-    assert (REPOSITORY / name).is_symlink()
-    assert (REPOSITORY / name / "config.yaml").samefile(PROFILES / name / "config.yaml")
+    named = yte.process_yaml((REPOSITORY / name / "config.yaml").read_text(), require_use_yte=True)
+    assert named == profile(name)
 
 
 def test_only_training_prediction_and_the_checks_before_them_ask_for_gpus():
@@ -65,21 +65,92 @@ def test_account_partitions_qos_and_constraint_are_set_in_one_place():
     assert not {"slurm_account", "slurm_partition", "qos"} & set(none["default-resources"])
 
 
-@pytest.mark.parametrize("gpus", [1, 4])
-def test_several_gpus_of_a_training_are_on_one_node_and_have_a_process_each(gpus):
-    asked = profile("slurm", gpus=gpus)["set-resources"]["train"]
-    assert (asked["gpu"], asked["nodes"], asked["cpus_per_task"]) == (gpus, 1, 4 * gpus)
-    launcher = f"torchrun --standalone --nproc-per-node {gpus}" if gpus > 1 else None
-    assert asked.get("launcher") == launcher
+@pytest.mark.parametrize(
+    ("gpus", "nodes", "gres", "launcher"),
+    [
+        (1, 1, None, "python"),
+        (4, 1, None, "torchrun --standalone --nproc-per-node 4"),
+        (8, 2, "gpu:4", "srun --overlap --kill-on-bad-exit --nodes 2 --ntasks 8 --ntasks-per-node 4 --cpus-per-task 4 "
+         "python"),
+    ],
+)  # fmt: skip
+def test_a_training_has_a_process_for_each_gpu_and_as_many_on_each_node(gpus, nodes, gres, launcher):
+    for rule in ("train", "warm_start"):
+        asked = profile("slurm", gpus=gpus, nodes=nodes)["set-resources"][rule]
+        assert (asked["nodes"], asked["processes"], asked["cpus_per_task"]) == (nodes, gpus, 4 * gpus // nodes)
+        assert (asked.get("gpu"), asked.get("gres")) == ((None, gres) if gres else (gpus, None))
+        assert asked["launcher"].endswith(launcher)
 
 
-def test_memory_and_time_grow_with_the_attempt():
-    found = profile("slurm")
-    wildcards = type("Wildcards", (), {"architecture": "htc_r101"})
+def test_the_type_of_the_gpus_is_set_in_one_place():
+    plain, gres = (profile(name, gpu_type="a100", gpus=2)["set-resources"] for name in ("slurm", "slurm-gres"))
+    assert {plain[rule]["gpu_model"] for rule in GPU_RULES} == {"a100"}
+    assert {gres[rule]["gres"] for rule in GPU_RULES} == {"gpu:a100:1", "gpu:a100:2"}
+    assert profile("slurm", gpu_type="a100", gpus=8, nodes=2)["set-resources"]["train"]["gres"] == "gpu:a100:4"
+
+
+class Inputs(list):
+    preflight = "doctor.json"
+
+
+class Wildcards(dict):
+    architecture = property(lambda self: self["architecture"])
+
+    def __iter__(self):
+        return iter(self.values())
+
+
+JOB = {"wildcards": Wildcards(architecture="htc_r101", activation="gumbel", seed="0"), "input": Inputs(["a", "b"])}
+
+
+@pytest.fixture
+def ran_out():
+    """Nothing ran out of anything before the test, nor after it."""
+    requests._ran_out.clear()
+    yield lambda kind: requests.ran_out(kind, JOB["wildcards"], JOB["input"])
+    requests._ran_out.clear()
+
+
+def test_memory_grows_after_too_little_memory_alone_and_time_after_too_little_time_alone(ran_out):
+    found = profile("slurm", max_hours=48)
     for resources in [found["default-resources"], *found["set-resources"].values()]:
-        for key in {"mem_mb", "runtime"} & set(resources):
-            once, twice = (eval(resources[key], {"attempt": each, "wildcards": wildcards}) for each in (1, 2))
-            assert twice == 2 * once
+        asked = [{key: eval(resources[key], dict(JOB)) for key in ("mem_mb", "runtime")}]
+        for kind in ("memory", "time"):
+            ran_out(kind)
+            asked.append({key: eval(resources[key], dict(JOB)) for key in ("mem_mb", "runtime")})
+        first, more_memory, more_time = asked
+        most = min(2 * first["runtime"], 48 * 60)
+        assert more_memory == {"mem_mb": 2 * first["mem_mb"], "runtime": first["runtime"]}
+        assert more_time == {"mem_mb": 2 * first["mem_mb"], "runtime": most}
+        requests._ran_out.clear()
+
+
+def test_a_training_asks_for_what_the_doctor_expects_and_without_him_for_the_papers_hours(ran_out):
+    runtime = profile("slurm", max_hours=1000, gpus=2)["set-resources"]["train"]["runtime"]
+    assert eval(runtime, dict(JOB)) == 30 + 1.5 * 162 / 2 * 60
+    Path("doctor.json").write_text(json.dumps({"costs": [{"cell": "htc_r101/gumbel/seed0", "seconds": 7200}]}))
+    assert eval(runtime, dict(JOB)) == 30 + 1.5 * 1 * 60
+
+
+def test_nothing_asks_for_more_than_the_partition_has(tmp_path, monkeypatch, ran_out):
+    """A partition of two days, and nodes of 10 and 20 GB; the default one has a day."""
+    rows = {"%l": "short*|1-00:00:00\nlong|2-00:00:00", "%m": "short*|9000\nlong|10000\nlong|20000"}
+    script = '#!/bin/sh\ncase "$*" in ' + " ".join(
+        f"*{column}*) printf '{text}\\n' | grep \"${{4#--partition=}}\";;" for column, text in rows.items()
+    )
+    (tmp_path / "sinfo").write_text(script + " esac\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    limits.longest.cache_clear()
+    limits.memory.cache_clear()
+    found = profile("slurm", gpu_partition="long", max_hours=100)
+    train = found["set-resources"]["train"]
+    assert (eval(train["mem_mb"], dict(JOB)), eval(train["runtime"], dict(JOB))) == (20000, 2 * 24 * 60)
+    for _ in range(40):
+        ran_out("time")
+    assert eval(found["default-resources"]["runtime"], dict(JOB)) == 24 * 60
+    limits.longest.cache_clear()
+    limits.memory.cache_clear()
 
 
 def test_retries_are_the_profiles_and_no_rule_has_its_own():
@@ -87,18 +158,6 @@ def test_retries_are_the_profiles_and_no_rule_has_its_own():
     assert profile("slurm")["retries"] == 3
     for file in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
         assert "retries:" not in file.read_text()
-
-
-def test_sacct_without_accounting_is_answered_by_slurmctld(tmp_path):
-    """As the plugin calls it, with a squeue that shows its arguments."""
-    (tmp_path / "squeue").write_text('#!/bin/sh\necho "$@"\n')
-    (tmp_path / "squeue").chmod(0o755)
-    arguments = ["-X", "--parsable2", "--noheader", "--format=JobIdRaw,State", "--endtime", "now"]
-    command = [PROFILES / "without_accounting" / "sacct", *arguments, "--name", "a-run"]
-    done = subprocess.run(
-        command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "--noheader --states=all --format=%i|%T --name a-run\n"
 
 
 @pytest.mark.slow
@@ -122,4 +181,5 @@ def test_slurm_gives_a_training_what_the_profile_asks_for(workspace: Workspace, 
     workspace.pause_training()
     found = cluster.describe(cluster.job("train"))
     assert (found["NumNodes"], found["NumCPUs"], found["TresPerJob"]) == ("1", "4", "gres:gpu:1")
-    assert (found["MinMemoryNode"], found["TimeLimit"], found["Requeue"]) == ("24000M", "1-00:00:00", "1")
+    # An estimate of seconds, and what is around it
+    assert (found["MinMemoryNode"], found["TimeLimit"], found["Requeue"]) == ("24000M", "00:30:00", "1")

@@ -1,6 +1,7 @@
 """The fault table of the documentation has a row for every fault that is tested, and no other."""
 
 import ast
+import json
 
 from tests.slurm import table
 
@@ -15,8 +16,14 @@ def test_every_test_of_a_fault_compares_the_result():
 
 
 def test_a_fault_without_a_note_is_said_not_to_have_run(tmp_path):
-    first, second, *_ = table.faults()
-    (tmp_path / "notes").write_text(f'{{"fault": "{second}", "happened": "y"}}\n')
+    first, second, third, *_ = table.faults()
+    notes = [(second, "simple", "y"), (second, "real", "z"), (third, "real", "x")]
+    lines = (json.dumps({"fault": fault, "kind": kind, "happened": words}) for fault, kind, words in notes)
+    (tmp_path / "notes").write_text("\n".join(lines))
     rows = table.table(tmp_path / "notes").removeprefix(table.HEAD).splitlines()
-    assert rows[:2] == [f"| {first} |  | not run |", f"| {second} | y | identical |"]
+    assert rows[:3] == [
+        f"| {first} |  | not run | not run |",
+        f"| {second} | y / z | identical | identical |",
+        f"| {third} | x | not run | identical |",
+    ]
     assert len(rows) == len(table.faults())

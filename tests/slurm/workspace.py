@@ -1,5 +1,6 @@
 """A checkout of its own in which ``snakemake --profile slurm`` runs, and what a fault is done to."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -60,20 +61,21 @@ class Workspace:
         self.folder = folder
         self.cluster = cluster
         self.output = ""
+        self.experiment = "tiny"
         self.most_jobs = 0
         self.started: list[subprocess.Popen[str]] = []
 
-    def copy(self, folder: Path) -> "Workspace":
+    def copy(self, folder: Path, cluster: Cluster) -> "Workspace":
         """The same files, times and Snakemake's memory of them elsewhere."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Workspace(folder, self.cluster)
+        return Workspace(folder, cluster)
 
     @property
     def cell(self) -> CellPaths:
         return self.cell_of(CELL.activation)
 
     def cell_of(self, activation: str) -> CellPaths:
-        names = ExperimentPaths(EXPERIMENT["name"]).cell(CELL.architecture, activation, CELL.seed)
+        names = ExperimentPaths(self.experiment).cell(CELL.architecture, activation, CELL.seed)
         return CellPaths(self.folder / names.root)
 
     @property
@@ -89,15 +91,33 @@ class Workspace:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def edit_profile(self, rule: str, key: str, value: str) -> None:
-        """Give a rule another resource than the profile does."""
+        """Give a rule, and those beside it, another resource than the profile does."""
         path = self.folder / "workflow" / "profiles" / "slurm" / "config.yaml"
-        pattern = rf"(?ms)^(  {rule}:[^\n]*\n.*?^    {key}:) [^\n]*$"
+        pattern = rf"(?ms)^(  \S[^\n]*\b{rule}\b[^\n]*:\n.*?^ +{key}:) [^\n]*$"
         text, found = re.subn(pattern, rf"\g<1> {value}", path.read_text(), count=1)
         assert found == 1, f"{rule} has no {key} in the profile"
         path.write_text(text)
 
+    def set_cluster(self, **settings: object) -> None:
+        """What the profile's first lines say of the cluster."""
+        path = self.folder / "workflow" / "profiles" / "slurm" / "config.yaml"
+        text = path.read_text()
+        for key, value in settings.items():
+            text, found = re.subn(rf"^  {key}: \S+", f"  {key}: {json.dumps(value)}", text, flags=re.MULTILINE)
+            assert found == 1, key
+        path.write_text(text)
+
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments, "--configfile", "tiny.yaml"]
+        return [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--profile",
+            "slurm",
+            *arguments,
+            "--configfile",
+            f"{self.experiment}.yaml",
+        ]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Snakemake in the background; :meth:`finish` waits for it."""
@@ -154,6 +174,21 @@ class Workspace:
         process.suspend()
         return process
 
+    def resume_when_told(self, training: psutil.Process, sign: signal.Signals, seconds: float = 150) -> None:
+        """Let a paused training go on once ``sign`` waits for it, or it has gone on (SLURM may send SIGCONT too)."""
+
+        def told() -> bool:
+            try:
+                status = Path(f"/proc/{training.pid}/status").read_text()
+            except FileNotFoundError:
+                return True
+            waiting = int(re.search(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE)[1], 16)
+            return bool(waiting & 1 << sign - 1) or "State:\tT" not in status
+
+        wait_for(told, f"{sign.name} reaches the training", seconds)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            training.resume()
+
     def checkpoints(self) -> list[Path]:
         return sorted(self.cell.work_dir.glob("*/iter_*.pth"), key=lambda path: int(path.stem.removeprefix("iter_")))
 
@@ -206,7 +241,7 @@ class Workspace:
     def note(self, fault: str, happened: str) -> None:
         """Add a row to the fault table."""
         with NOTES.open("a") as file:
-            print(json.dumps({"fault": fault, "happened": happened}), file=file)
+            print(json.dumps({"fault": fault, "kind": self.cluster.kind, "happened": happened}), file=file)
 
     def end(self) -> None:
         """End what still runs of this workspace."""

@@ -15,15 +15,15 @@ def new_checkout(folder: Path, schedule: str, iterations: int, checkpoint_interv
     """The project's files as they are now, without results; ``schedule`` is a short one."""
     folder.mkdir(parents=True)
     for path in REPOSITORY.iterdir():
-        # The profiles' names at the root are links
-        if path.is_symlink() and not path.name.startswith("."):
-            (folder / path.name).symlink_to(path.readlink())
-        elif path.name in (
+        if path.name in (
             "Snakefile",
             "configs",
             "docs",
             "gumbel",
+            "profiles",
             "reports",
+            "slurm",
+            "slurm-gres",
             "workflow",
             "environment.yml",
             "requirements.txt",

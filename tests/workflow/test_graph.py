@@ -1,12 +1,15 @@
 """What Snakemake plans and refuses, without running anything."""
 
+import os
 import re
 
 import pytest
 import yaml
+import yte
 
 from gumbel import datasets
 from gumbel.paths import CONFIGS, REPOSITORY
+from tests.test_layers import tracked
 
 
 def jobs(output: str) -> dict[str, int]:
@@ -31,11 +34,22 @@ def test_no_target_means_the_report(snakemake):
     assert jobs(snakemake("-n").stdout)["report"] == 1
 
 
-def test_the_slurm_profile_is_found_from_the_root():
+def test_the_slurm_profiles_are_found_from_the_root(monkeypatch):
     """`snakemake --profile slurm` looks for a folder of that name in the current folder."""
-    assert (REPOSITORY / "slurm").is_symlink()
-    profile = yaml.safe_load((REPOSITORY / "slurm" / "config.yaml").read_text())
-    assert profile["executor"] == "slurm"
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    for name in ("slurm", "slurm-gres"):
+        found, whole = (
+            yte.process_yaml((folder / name / "config.yaml").read_text(), require_use_yte=True)
+            for folder in (REPOSITORY, REPOSITORY / "workflow" / "profiles")
+        )
+        assert found == whole
+        assert found["executor"] == "slurm"
+
+
+def test_nothing_that_is_needed_is_a_link():
+    """`git clone -c core.symlinks=false`, Windows' default, leaves a text in the place of each, as some archives do."""
+    assert not [path for path in tracked() if path.is_symlink()]
 
 
 @pytest.mark.parametrize(
@@ -49,11 +63,18 @@ def test_the_slurm_profile_is_found_from_the_root():
         ({"activations": ["gumble"]}, r"activations: expected one of .*gumbel.*; found 'gumble'"),
         ({"schedule": "mimi"}, r"schedule: expected a file of configs/schedules \(.*mini.*\); found 'mimi'"),
         ({"dataset": "mimi"}, r"dataset: expected one of coco, lvis_v1, mini; found 'mimi'"),
+        ({"splits": ["minival"]}, r"splits: expected one of .*val_uniform.*; found 'minival'"),
+        ({"seeds": [-1]}, r"seeds\.0: .*greater than or equal to 0; found -1"),
         ({"data": {"categories": 1}}, r"data\.categories: .*found 1"),
         ({"widths": {"base_channel": 8}}, r"widths\.base_channel: unknown key"),
     ],
 )
-def test_a_mistake_in_the_configuration_is_refused_before_anything_runs(snakemake, experiment_file, change, expected):
+def test_a_mistake_in_the_configuration_is_refused_before_anything_runs(
+    snakemake, experiment_file, change, expected, tmp_path
+):
+    """Also where the page of another experiment is there already."""
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "summary.html").touch()
     done = snakemake("--configfile", experiment_file(**change), "-n")
     assert done.returncode == 1
     assert re.search(expected, done.stdout + done.stderr), done.stdout
@@ -85,11 +106,19 @@ def test_an_experiment_is_planned_with_what_its_base_and_the_command_line_say(sn
         assert setting in done.stdout, setting
 
 
+def test_settings_of_the_command_line_go_over_the_default_experiment(snakemake):
+    done = snakemake("--config", "name=mini2", "seeds=[3]", "-n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert jobs(done.stdout)["train"] == 15
+    assert "results/mini2/htc_r101/gumbel/seed3/config.py" in done.stdout
+    assert "results/mini/" not in done.stdout
+
+
 def test_data_and_starting_weights_are_fetched_on_the_submit_host():
     rules = (REPOSITORY / "workflow" / "rules" / "data.smk").read_text()
     assert "localrule: DATA.on_submit_host" in rules.partition("rule data:")[2].partition("rule ")[0]
     assert "localrule: True" in rules.partition("rule backbone:")[2]
-    assert [name for name in datasets.names() if datasets.get(name).on_submit_host] == ["lvis_v1"]
+    assert [name for name in datasets.names() if datasets.get(name).on_submit_host] == ["lvis_v1", "mini"]
 
 
 def lvis(tmp_path, **changes) -> str:

@@ -31,7 +31,9 @@ WRITTEN = {flag for command in commands().values() for each in command.arguments
 #: Stands in for `python -m gumbel`: every stage only touches the files that it would write.
 STUB = """\
 #!{python} -S
-import pathlib, sys
+import os, pathlib, sys
+if sys.argv[1:3] != ["-m", "gumbel"]:
+    os.execv("{python}", ["{python}", *sys.argv[1:]])
 stage, arguments = sys.argv[3], sys.argv[4:]
 files = [value for name, value in zip(arguments, arguments[1:]) if name in {outputs}]
 if stage == "data":
@@ -64,9 +66,10 @@ class Project:
         (self.root / "tiny.yaml").write_text(yaml.safe_dump({**EXPERIMENT, **changes}))
 
     def snakemake(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "snakemake", "reports/summary.html", *arguments, "--configfile", "tiny.yaml"]
+        # Jobs run with the Python that runs Snakemake
+        start = f"import sys; sys.executable = {str(self.bin / 'python')!r}; from snakemake.cli import main; main()"
+        command = [sys.executable, "-c", start, "reports/summary.html", *arguments, "--configfile", "tiny.yaml"]
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment["PATH"] = f"{self.bin}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout + done.stderr
@@ -117,7 +120,7 @@ def test_edits_that_cannot_change_a_training_never_repeat_one(project):
         ("gumbel/detection/loop.py", "manual_seed(", "manual_seed(1 + ", "", "gumbel/detection/loop.py"),
         ("configs/schedules/test.py", "lr=2e-3", "lr=1e-3", "", "configs/schedules/test.py"),
         ("configs/models/mask_rcnn_x101.py", "groups=64", "groups=32", "x101", "configs/models/mask_rcnn_x101.py"),
-        ("gumbel/detection/options.py", "SCALARS_EVERY = 10", "SCALARS_EVERY = 20", "", "gumbel/detection/options.py"),
+        ("gumbel/detection/curves.py", "SCALARS_EVERY = 10", "SCALARS_EVERY = 20", "", "gumbel/detection/curves.py"),
         ("gumbel/experiment/schema.py", "divmod(self.batch, ", "divmod(2 * self.batch, ", "", "experiment/schema.py"),
         (
             "gumbel/activations/gumbel.py",

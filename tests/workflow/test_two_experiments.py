@@ -35,3 +35,5 @@ def test_the_page_of_all_is_that_of_the_experiment_that_was_run_last_and_leaves_
     planned = snakemake("reports/summary.html", "--config", "allow_missing=true", "--configfile", "one.yaml", "-n")
     assert jobs(planned.stdout) == {"report": 1, "total": 1}
     assert shown_after("one") == "one"
+    index = (tmp_path / "reports/index.html").read_text()
+    assert set(re.findall(r'<a href="(\w+)/summary.html">(\w+)</a>', index)) == {("one", "one"), ("other", "other")}

@@ -16,8 +16,8 @@ rule weight_norms:
     conda:
         ENVIRONMENT
     shell:
-        "python -m gumbel weight-norms {input.checkpoint} --annotations {input.annotations}"
-        " --output {output} &> {log}"
+        "python -m gumbel weight-norms {input.checkpoint:q} --annotations {input.annotations:q}"
+        " --output {output:q} &> {log:q}"
 
 
 rule object_distribution:
@@ -38,4 +38,4 @@ rule object_distribution:
     params:
         grid=EXPERIMENT.grid,
     shell:
-        "python -m gumbel object-distribution {input} --grid {params.grid} --output {output} &> {log}"
+        "python -m gumbel object-distribution {input:q} --grid {params.grid:q} --output {output:q} &> {log:q}"

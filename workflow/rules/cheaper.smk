@@ -27,7 +27,7 @@ if EXPERIMENT.checkpoints:
         params:
             url=given_url,
         shell:
-            "python -m gumbel weights {params.url:q} 2>&1 | tee {log} >&2"
+            "python -m gumbel weights {params.url:q} 2>&1 | tee {log:q} >&2"
 
     rule convert:
         input:
@@ -46,7 +46,7 @@ if EXPERIMENT.checkpoints:
         conda:
             ENVIRONMENT
         shell:
-            "python -m gumbel convert {input.config} --checkpoint {input.checkpoint} &> {log}"
+            "python -m gumbel convert {input.config:q} --checkpoint {input.checkpoint:q} &> {log:q}"
 
 
 if EXPERIMENT.subset:
@@ -65,7 +65,7 @@ if EXPERIMENT.subset:
         params:
             images=EXPERIMENT.subset.images_per_category,
         shell:
-            "python -m gumbel subset {input} --images-per-category {params.images} --output {output} &> {log}"
+            "python -m gumbel subset {input:q} --images-per-category {params.images:q} --output {output:q} &> {log:q}"
 
 
 rule features:
@@ -82,10 +82,10 @@ rule features:
         ENVIRONMENT
     params:
         images=EXPERIMENT.head_only.images,
-        rois=f"--rois {EXPERIMENT.head_only.rois}" if EXPERIMENT.head_only.rois else "",
+        rois=["--rois", EXPERIMENT.head_only.rois] if EXPERIMENT.head_only.rois else [],
     shell:
-        "python -m gumbel features {input.config} --checkpoint {input.checkpoint} --images {params.images}"
-        " {params.rois} --output {output} &> {log}"
+        "python -m gumbel features {input.config:q} --checkpoint {input.checkpoint:q} --images {params.images:q}"
+        " {params.rois:q} --output {output:q} &> {log:q}"
 
 
 rule train_head:
@@ -106,8 +106,8 @@ rule train_head:
     params:
         root=str(HEAD_ONLY.root),
     shell:
-        "python -m gumbel head-only {input.own_config} --detector {input.checkpoint} --features {input.features}"
-        " --folder {params.root} &> {log}"
+        "python -m gumbel head-only {input.own_config:q} --detector {input.checkpoint:q} --features {input.features:q}"
+        " --folder {params.root:q} &> {log:q}"
 
 
 use rule predict as predict_head with:
@@ -136,16 +136,13 @@ use rule evaluate_split as evaluate_head with:
         HEAD_ONLY.log("evaluate_{split}_{scoring}"),
     benchmark:
         HEAD_ONLY.benchmark("evaluate_{split}_{scoring}")
+    wildcard_constraints:
+        split="[^/]+",
 
 
 rule head_only:
     input:
-        [
-            FILES.head_only(cell.architecture, cell.activation, cell.seed).metrics(
-                EXPERIMENT.splits[0], "matched"
-            )
-            for cell in CELLS
-        ],
+        head_only_metrics,
         experiment=FILES.experiment,
     output:
         FILES.head_only_order,
@@ -156,4 +153,4 @@ rule head_only:
     conda:
         ENVIRONMENT
     shell:
-        "python -m gumbel head-only-order --experiment {input.experiment} --output {output} 2>&1 | tee {log} >&2"
+        "python -m gumbel head-only-order --experiment {input.experiment:q} --output {output:q} 2>&1 | tee {log:q} >&2"

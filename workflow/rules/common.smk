@@ -1,15 +1,53 @@
-import signal
+import gc
+import os
 
 from snakemake.logging import logger
 
+from snakemake_interface_executor_plugins.settings import ExecMode
+
 from gumbel.datasets import weights
+from gumbel.jobs import signals
+
+
+def planned_jobs():
+    """The jobs that would run, once Snakemake knows them."""
+    return workflow.dag.needrun_jobs()
+
 
 if workflow.output_settings.dryrun:
-    logger.addHandler(plan.PlanHandler(EXPERIMENT.name))
+    # The graph of jobs lives to the end of a dry run: looking for garbage in it takes a fifth of its time
+    gc.disable()
+    logger.addHandler(plan.PlanHandler(EXPERIMENT, planned_jobs))
 
-# SLURM's warning before the time limit reaches every process of a job; the training alone heeds it
-signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+if workflow.exec_mode == ExecMode.DEFAULT:
+    from gumbel.cluster import plugin
 
+    plugin.install()
+else:
+    # In a job, Snakemake may be all that SLURM's signals reach
+    signals.pass_on()
+# A profile says how many processes train a cell
+for asked in workflow.resource_settings.overwrite_resources.values():
+    if "processes" in asked and int(asked["processes"].raw) != EXPERIMENT.gpus:
+        raise WorkflowError(
+            f"expected as many `gpus` in the profile as in the experiment {EXPERIMENT.name}, found "
+            f"{asked['processes'].raw} and {EXPERIMENT.gpus}; change one of them: at the top of "
+            "workflow/profiles/slurm/config.yaml, or in the experiment's file"
+        )
+
+
+# Jobs find Python and torchrun where Snakemake's own are, with its environment activated or not; an environment that
+# Snakemake itself makes for a rule goes before it
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def files_of_the_project(folder):
+    """Every file below a folder of the project, named from here: the project may be moved."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(os.path.relpath(path) for path in found)
+
+
+PAPER = files_of_the_project(paths.CONFIGS / "paper")
 
 # Settings that a job depends on, as the experiment that it is given: `params.settings` in braces
 SETTINGS = '"{{$(printf %s {params.settings:q})}}"'
@@ -51,7 +89,7 @@ def warm_start_sources(wildcards):
     )
 
 
-def matrix_sources():
+def matrix_sources(wildcards):
     """The files that any configuration of the experiment depends on."""
     return sorted(
         {
@@ -65,6 +103,32 @@ def matrix_sources():
             )
         }
     )
+
+
+# Lists of the whole matrix are functions: every job starts Snakemake anew, and makes none of them
+def evidence(wildcards):
+    """What the summary is made from."""
+    if EXPERIMENT.allow_missing:
+        return []
+    files = [path for cell in CELLS for path in matrix.evidence(EXPERIMENT, cell)]
+    return [*files, FILES.object_distribution]
+
+
+def there():
+    """What the summary is made from, as far as it is there, and what tells why there is no more."""
+    for cell in CELLS:
+        files = cell.paths(EXPERIMENT)
+        yield from matrix.evidence(EXPERIMENT, cell)
+        yield from (files.status, files.log("train").parent)
+    yield FILES.object_distribution
+
+
+def head_only_metrics(wildcards):
+    """What the order of the activations with their classification layers alone is made from."""
+    cells = (
+        FILES.head_only(cell.architecture, cell.activation, cell.seed) for cell in CELLS
+    )
+    return [files.metrics(EXPERIMENT.splits[0], "matched") for files in cells]
 
 
 # Cells whose weights the experiment names are never trained, not even where these weights are missing

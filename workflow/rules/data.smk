@@ -44,4 +44,4 @@ rule backbone:
     conda:
         ENVIRONMENT
     shell:
-        "python -m gumbel backbones {wildcards.name} 2>&1 | tee {log} >&2"
+        "python -m gumbel backbones {wildcards.name:q} 2>&1 | tee {log:q} >&2"

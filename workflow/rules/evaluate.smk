@@ -2,8 +2,8 @@ import re
 
 SNAPSHOT = CELL.at("{percent}")
 EVALUATE = (
-    "python -m gumbel evaluate --annotations {input.annotations} --predictions {input.predictions}"
-    " --output {output.metrics} --per-category {output.per_category}"
+    "python -m gumbel evaluate --annotations {input.annotations:q} --predictions {input.predictions:q}"
+    " --output {output.metrics:q} --per-category {output.per_category:q}"
 )
 
 
@@ -25,8 +25,8 @@ rule predict:
     resources:
         launcher="python",
     shell:
-        "{resources.launcher} -m gumbel predict {input.config} --checkpoint {input.checkpoint}"
-        " --output {output} &> {log}"
+        "{resources.launcher} -m gumbel predict {input.config:q} --checkpoint {input.checkpoint:q}"
+        " --output {output:q} &> {log:q}"
 
 
 if SCORED_TWICE:
@@ -67,13 +67,11 @@ rule evaluate:
     conda:
         ENVIRONMENT
     shell:
-        f"{EVALUATE} --bootstrap {{output.bootstrap}} --errors {{output.errors}} &> {{log}}"
+        f"{EVALUATE} --bootstrap {{output.bootstrap:q}} --errors {{output.errors:q}} &> {{log:q}}"
 
 
-# Intervals and types of error are of the first split alone, which decides the claims
-ruleorder: evaluate > evaluate_split
-
-
+# Intervals and types of error are of the first split alone, which decides the claims. The rules share no file: where
+# two could make it, Snakemake considers a job of each
 rule evaluate_split:
     input:
         annotations=DATA.annotations("{split}"),
@@ -90,10 +88,12 @@ rule evaluate_split:
         CELL.log("evaluate_{split}_{scoring}"),
     benchmark:
         CELL.benchmark("evaluate_{split}_{scoring}")
+    wildcard_constraints:
+        split=f"(?!{re.escape(EXPERIMENT.splits[0])}/)[^/]+",
     conda:
         ENVIRONMENT
     shell:
-        f"{EVALUATE} &> {{log}}"
+        f"{EVALUATE} &> {{log:q}}"
 
 
 if EXPERIMENT.snapshots:
@@ -123,3 +123,5 @@ if EXPERIMENT.snapshots:
             CELL.log("evaluate_{split}_{scoring}_at_{percent}"),
         benchmark:
             CELL.benchmark("evaluate_{split}_{scoring}_at_{percent}")
+        wildcard_constraints:
+            split="[^/]+",

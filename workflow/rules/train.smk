@@ -1,10 +1,10 @@
 WARM_START = FILES.warm_start("{architecture}")
 # What decides a training is in its configuration's parameters, the code that it runs too; so the checks before it may
 # be made anew (ancient) without one. Below such an input Snakemake would overlook parameters of the training itself.
-# SLURM signals every process of a job: the shell and tee live on while the training saves itself
+# Signals reach every process of a job: the shell and tee live on while the training saves itself
 TRAIN = (
-    "trap '' TERM USR1; {resources.launcher} -m gumbel train --wait {input.config} 2>&1"
-    " | tee {log} >&2"
+    "trap '' TERM USR1; {resources.launcher} -m gumbel train --wait {input.config:q} 2>&1"
+    " | tee {log:q} >&2"
 )
 
 
@@ -28,7 +28,7 @@ rule config:
 rule recipe:
     input:
         experiment=FILES.experiment,
-        paper=sorted((paths.CONFIGS / "paper").iterdir()),
+        paper=PAPER,
     output:
         FILES.recipe,
     log:
@@ -37,7 +37,7 @@ rule recipe:
     conda:
         ENVIRONMENT
     params:
-        sources=matrix_sources(),
+        sources=matrix_sources,
     shell:
         "python -m gumbel recipe --experiment {input.experiment:q} --output {output:q} &> {log:q}"
 
@@ -59,8 +59,8 @@ rule doctor:
     resources:
         checks="--skip gpu",
     shell:
-        "python -m gumbel doctor --experiment {input.experiment} {resources.checks} --output {output} 2>&1"
-        " | tee {log} >&2"
+        "python -m gumbel doctor --experiment {input.experiment:q} {resources.checks} --output {output:q} 2>&1"
+        " | tee {log:q} >&2"
 
 
 if EXPERIMENT.warm_start:

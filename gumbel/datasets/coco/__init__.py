@@ -1,10 +1,11 @@
 """Your own data: any annotations in COCO's form with their images. ``docs/how-to/add-a-data-set.md`` describes it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,7 +13,8 @@ from gumbel.datasets import DataSet
 from gumbel.paths import DATA
 from gumbel.section import Section
 
-Size = tuple[int, int]
+Side = Annotated[int, Field(ge=1)]
+Size = tuple[Side, Side]
 
 
 class Files(Section):
@@ -44,6 +46,8 @@ class CocoData(Section):
     def _consistent(self) -> "CocoData":
         if "train" not in self.splits:
             raise ValueError(f"`data.splits`: expected `train` among them, found {', '.join(self.splits)}; add it")
+        if unfit := [name for name in self.splits if not re.fullmatch(r"[\w-]+", name)]:
+            raise ValueError(f"`data.splits`: expected names of letters, digits, _ and -, found {unfit}; rename them")
         if self.common <= self.rare:
             raise ValueError(f"`data.common`: expected more than `rare` = {self.rare}, found {self.common}; raise it")
         return self
@@ -73,10 +77,10 @@ class Coco(DataSet):
     def inputs(self) -> tuple[Path, ...]:
         return tuple(self.given(split).annotations for split in self.splits)
 
-    def provide(self) -> None:
+    def provide(self, every_picture: bool = False) -> None:
         from gumbel.datasets.coco.provide import provide
 
-        provide(self)
+        provide(self, every_picture)
 
     def classes(self, split: str) -> int:
         return _counted(self.given(split).annotations)[0]

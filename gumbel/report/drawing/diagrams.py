@@ -120,12 +120,29 @@ def calibration(records: Mapping[str, Mapping[str, Any]], title: str, palette: P
     return figure(title, alt.layer(*layers), "Calibration error: " + ", ".join(words))
 
 
+def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str, palette: Palette) -> Figure:
+    """Precision against recall, (n,) each, of every activation's detections of a category by falling score."""
+    unit: dict[str, Any] = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(tickCount=5)}
+    x, y = alt.X("recall:Q", title="recall", **unit), alt.Y("precision:Q", title="precision", **unit)
+    layers, words = [], []
+    for activation, (recall, precision) in curves.items():
+        frame = pd.DataFrame({"recall": recall, "precision": precision}).round(4)
+        # In the order of the scores: recalls repeat while false detections come in
+        curve = frame.assign(rank=np.arange(len(frame)))
+        style = palette[activation]
+        layers.append(line(curve, style.line(1.8), x, y, (230, 160)).encode(order="rank:Q"))
+        ends = alt.Chart(curve.tail(1)).encode(x=x, y=y)
+        layers.append(ends.mark_point(**style.point(40, opacity=1)))
+        words.append(f"{activation} up to a recall of {recall.max(initial=0.0):.2f}")
+    return figure(title, alt.layer(*layers), "; ".join(words))
+
+
 def error_costs(frame: pd.DataFrame, title: str, palette: Palette) -> Figure:
     """AP50 x 100 that each type of error costs: columns kind, activation, cost; one row of marks per kind."""
     kinds = list(dict.fromkeys(frame["kind"]))
     layers, words = [], []
     for activation, part in frame.dropna(subset="cost").groupby("activation", sort=False):
-        label = [f"{activation}, {row.kind}: {row.cost:.1f}" for row in part.itertuples()]
+        label = [f"{activation}, {row.kind}: {row.cost:.2f}" for row in part.itertuples()]
         layers.append(
             alt.Chart(part.assign(label=label), width=280, height=24 * len(kinds))
             .mark_point(**palette[str(activation)].point(70, opacity=0.9))

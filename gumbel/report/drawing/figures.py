@@ -19,10 +19,12 @@ _FREQUENCY_SHAPES = {"rare": "triangle-down", "common": "diamond", "frequent": "
 BINS = 60
 
 _NOISE = re.compile(
-    r""" (?:role|aria-[a-z]+|pointer-events|stroke-miterlimit|font-family|xmlns:xlink|version)="[^"]*\""""
+    r""" opacity="1"| (?:role|aria-[a-z]+|pointer-events|stroke-miterlimit|font-family|xmlns:xlink|version)="[^"]*\""""
     r"""| class="(?:mark-|background|foreground)[^"]*\""""
     r"""|<path d="[^"]*" display="none"/>|<path d="M0,0h0v0h0Z"/>"""
 )
+_PLACES = re.compile(r' (?:transform|d)="[^"]*"')
+_DECIMALS = re.compile(r"(\.\d\d)\d+")
 _LABELLED = re.compile(r"""<path aria-label="([^"]*)" role="graphics-symbol"([^>]*)/>""")
 
 
@@ -57,6 +59,7 @@ def figure(title: str, chart: Any, words: str, hover: bool = False) -> Figure:
     drawn = vl_convert.vegalite_to_svg(spec)
     svg = _LABELLED.sub(r"<path\2><title>\1</title></path>", drawn) if hover else drawn
     svg = painted(_NOISE.sub("", svg), paper=False)
+    svg = _PLACES.sub(lambda place: _DECIMALS.sub(r"\1", place[0]), svg)  # a hundredth of a pixel is enough
     width = float(re.findall(r' width="([\d.]+)"', svg)[0])
     svg = re.sub(r' width="[\d.]+" height="[\d.]+"', ' role="img"', svg, count=1)
     svg = svg.replace(">", f"><title>{escape(title)}</title><desc>{escape(words)}</desc>", 1)
@@ -66,8 +69,8 @@ def figure(title: str, chart: Any, words: str, hover: bool = False) -> Figure:
 def results(frame: pd.DataFrame, title: str, models: list[str], palette: Palette) -> Figure:
     """The paper's result figure: AP of each activation over ``models``.
 
-    ``frame`` has columns model (short name), activation, value, low and high (AP x 100; the bounds may be NaN)
-    and published (bool: drawn as a hollow mark). A model without a value breaks the line.
+    ``frame`` has columns model (short name), activation, kind (mean, seed, or paper: a hollow mark), value, low and
+    high (AP x 100; the bounds may be NaN).
     """
     frame = frame.dropna(subset="value")
     frame = frame.assign(label=[_label(row) for row in frame.itertuples()])
@@ -80,33 +83,33 @@ def results(frame: pd.DataFrame, title: str, models: list[str], palette: Palette
             scale=alt.Scale(type="point", domain=models, padding=0.4),
         ),
         y=alt.Y("value:Q", title=None, scale=alt.Scale(domainMin=0, nice=True), axis=alt.Axis(tickCount=5)),
+        description="label:N",
     )
     layers, words = [base.mark_point(opacity=0)], []
-    beside, both = list(palette), len(set(frame["published"])) > 1
+    beside, both = list(palette), {"mean", "paper"} <= set(frame["kind"])
     apart = min(13, 78 // max(len(beside), 1))  # pixels
-    for (activation, published), part in frame.groupby(["activation", "published"], sort=False):
+    for (activation, kind), part in frame.groupby(["activation", "kind"], sort=False):
         style = palette[str(activation)]
         place = beside.index(str(activation)) if activation in beside else len(beside)
         aside = apart * (place - (len(beside) - 1) / 2)
         if both:
-            aside += round(0.3 * apart) * (1 if published else -1)
+            aside += round(0.3 * apart) * (1 if kind == "paper" else -1)
         offset: dict[str, Any] = {"xOffset": aside}
-        marks = base.properties(data=part.set_index("model").reindex(models).reset_index())
+        marks = base.properties(data=part)
         bars = base.properties(data=part.dropna(subset=["low", "high"])).encode(y="low:Q", y2="high:Q")
-        joined = style.line(1.2) | {"opacity": 0.25 if published else 0.6}
-        points = style.point(80, opacity=1) | {"filled": not published, "strokeWidth": 1.5}
-        layers += [
-            marks.mark_line(**joined, **offset),
-            *([] if published else [bars.mark_rule(color=style.colour, strokeWidth=1.6, **offset)]),
-            marks.transform_filter("isValid(datum.value)").mark_point(**points, **offset).encode(description="label:N"),
-        ]
-        words.append(f"{activation}{' (paper)' if published else ''}: {', '.join(part['label'])}")
+        points = style.point(80, opacity=1) | {"filled": kind != "paper", "strokeWidth": 1.5}
+        if kind == "seed":
+            points = style.point(14, opacity=0.5)
+        layers += [bars.mark_rule(color=style.colour, strokeWidth=1.6, **offset), marks.mark_point(**points, **offset)]
+        if kind != "seed":
+            values = ", ".join(label.replace(f", {activation}", "") for label in part["label"])
+            words.append(f"{activation}{' (paper)' if kind == 'paper' else ''}: {values}")
     return figure(title, alt.layer(*layers), "; ".join(words), hover=True)
 
 
 def _label(row: Any) -> str:
-    bounds = "" if pd.isna(row.low) else f" ({row.low:.1f} to {row.high:.1f})"
-    return f"{row.model} {row.value:.1f}{bounds}"
+    bounds = "" if pd.isna(row.low) else f" ({row.low:.2f} to {row.high:.2f})"
+    return f"{row.model}, {row.activation}: {row.value:.2f}{bounds}"
 
 
 def _training_images() -> alt.X:
@@ -228,14 +231,15 @@ def training(frame: pd.DataFrame, title: str, palette: Palette, zero: bool = Tru
 
 
 def over_training(frame: pd.DataFrame, title: str, palette: Palette) -> Figure:
-    """AP over training: columns activation, percent (of the training), value (AP x 100)."""
+    """AP over training: columns activation, seed, percent (of the training), value (AP x 100); the line is the mean."""
     x = alt.X("percent:Q", title="% of the training", scale=alt.Scale(domain=[0, 100]))
     y = alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=True))
     layers, words = [], []
     for activation, part in frame.groupby("activation", sort=False):
         style = palette[str(activation)]
-        ordered = part.sort_values("percent")[["percent", "value"]].round(2)
+        ordered: Any = part.groupby("percent", as_index=False)["value"].mean().round(2)
         words.append(f"{activation} " + ", ".join(f"{p.value:.1f} at {p.percent} %" for p in ordered.itertuples()))
-        point = alt.OverlayMarkDef(color=style.colour, shape=style.shape, strokeDash=[1, 0], size=36)
-        layers.append(line(ordered, style.line(1.6) | {"point": point}, x, y))
+        layers.append(line(ordered, style.line(1.6), x, y))
+        seeds = alt.Chart(part[["percent", "value"]].round(2)).encode(x=x, y=y)
+        layers.append(seeds.mark_point(**style.point(30, opacity=0.8)))
     return figure(title, alt.layer(*layers), "; ".join(words))

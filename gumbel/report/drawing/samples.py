@@ -73,9 +73,9 @@ Objects = Mapping[int, list[_Object]]
 
 
 def draw_samples(
-    annotations: Path, images: Path, predictions: Mapping[str, Path], number: int = 4, failures: int = 2
+    annotations: Path, images: Path, predictions: Mapping[str, Path], chosen: Sequence[int], failures: int = 2
 ) -> list[Sample]:
-    """Draw ``number`` images of a split, those with the rarest categories first, then ``failures`` of the worst.
+    """Draw the ``chosen`` images of a split, by id, then ``failures`` of the worst others.
 
     The worst are those of which the activations together find the smallest share of objects, among the images
     with the rarest categories; of equals, those with more objects. ``predictions`` maps an activation to its
@@ -88,12 +88,12 @@ def draw_samples(
     for annotation in record["annotations"]:
         objects.setdefault(annotation["image_id"], []).append(annotation)
     by_id = {image["id"]: image for image in record["images"]}
-    ordered = rarest_first(objects, categories)[:_SEARCHED]
-    truth = {image_id: _truth(by_id[image_id], objects[image_id]) for image_id in ordered}
+    searched = [image_id for image_id in rarest_first(objects, categories)[:_SEARCHED] if image_id not in chosen]
+    truth = {image_id: _truth(by_id[image_id], objects[image_id]) for image_id in [*chosen, *searched]}
     detected = {activation: _detected(path, truth) for activation, path in predictions.items()}
-    worst = _worst(ordered[number:], truth, detected)[:failures]
+    worst = _worst(searched, truth, detected)[:failures]
     samples = []
-    for image_id in ordered[:number] + worst:
+    for image_id in [*chosen, *worst]:
         path = images / by_id[image_id]["coco_url"].removeprefix(URL_PREFIX)
         shown = {"truth": truth[image_id]} | {name: found[image_id] for name, found in detected.items()}
         samples.append(Sample(image_id, _panels(path, shown, categories), image_id in worst))

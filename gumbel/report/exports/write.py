@@ -30,7 +30,7 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 _DIGITS = ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]
 _HEADINGS = ["Claim", "Model", "Evidence", "Verdict"]
 _TABLE = r"""\begin{table}
-\centering\footnotesize\setlength{\tabcolsep}{3pt}
+\centering\scriptsize\setlength{\tabcolsep}{3pt}
 \caption{%s}\label{tab:%s}
 \begin{tabular}{%s}
 \toprule
@@ -54,9 +54,9 @@ def texts(results: Results, content: Content) -> dict[str, str]:
     }
     return {name: frame.to_csv(index=False) for name, frame in frames.items()} | {
         "results.json": _json(record(results, content, frames)) + "\n",
-        "tables.tex": latex_tables(experiment, claims, rows),
+        "tables.tex": latex_tables(results, claims, rows),
         "numbers.tex": latex_macros(rows),
-        "report.md": markdown(experiment, claims, content.matrix),
+        "report.md": markdown(results, claims, content.matrix),
         "metafile.yml": metafile(experiment, rows),
     }
 
@@ -97,22 +97,47 @@ def latex(text: Any) -> str:
     return "".join(shown if ord(max(shown)) < 256 else "?" for shown in known)
 
 
-def latex_tables(experiment: Experiment, claims: Claims, rows: Iterable[MatrixRow]) -> str:
+def latex_tables(results: Results, claims: Claims, rows: Iterable[MatrixRow]) -> str:
     """The matrix and the claims as booktabs tables: ``\\usepackage{booktabs}``, then ``\\input``."""
-    headings = ["Model", "Activation", *SHOWN.values()]
-    body = [
-        [row.model, row.name, *(row.figures[figure].shown for figure in SHOWN)]
-        if row.figures[("segm", "AP")].value is not None
-        else [row.model, row.name, *([row.state] + [""] * (len(SHOWN) - 1))]
-        for row in rows
-    ]
-    caption = f"AP × 100 on {experiment.splits[0]}, experiment {experiment.name}."
-    results = _booktabs(headings, body, "llr" + "r" * (len(SHOWN) - 1), caption, "matrix")
-    verdicts = _claims(claims)
-    for row, above in zip(verdicts[:0:-1], verdicts[-2::-1], strict=True):  # a statement once, above its decisions
-        row[0] = "" if row[0] == above[0] else row[0]
-    decided = _booktabs(_HEADINGS, verdicts, "p{4cm}lp{3.9cm}l", f"Claims. {claims.caveat}", "claims")
-    return f"% requires \\usepackage{{booktabs}}\n{results}\n{decided}"
+    experiment, headings = results.experiment, ["Model", "Activation", *SHOWN.values()]
+    body = []
+    for row in rows:
+        if row.figures[("segm", "AP")].value is None:
+            body.append([row.model, row.name, *([row.state] + [""] * (len(SHOWN) - 1))])
+            continue
+        body.append([row.model, row.name, *(row.figures[figure].shown for figure in SHOWN)])
+        bounds = [row.figures[figure].bounds for figure in SHOWN]
+        if any(bounds):
+            body.append(["", "", *(_Small(each) for each in bounds)])
+    trainings = "one training each" if len(experiment.seeds) == 1 else f"means of {len(experiment.seeds)} trainings"
+    caption = (
+        f"Mask AP × 100 and its parts (AP50: at an IoU of 0.5; r, c, f: of rare, common and frequent categories), and "
+        f"box AP, on {experiment.splits[0]} of experiment {experiment.name}; {trainings}. Small: 95 % intervals "
+        f"over {results.redrawn}. {caveat(experiment)}"
+    )
+    table = _booktabs(headings, body, "llr" + "r" * (len(SHOWN) - 1), caption, "matrix")
+    decided: list[list[str]] = []
+    above = ""
+    for statement, *verdict in _claims(claims):  # a statement once, above its verdicts
+        decided += ([[statement]] if statement != above else []) + [verdict]
+        above = statement
+    caption = (
+        f"The paper’s claims, judged by rules set in advance; in brackets 95 % intervals. {caveat(experiment)} "
+        f"{results.caveat}"
+    )
+    verdicts = _booktabs(_HEADINGS[1:], decided, "lp{7.5cm}l", caption, "claims")
+    return f"% requires \\usepackage{{booktabs}}\n{table}\n{verdicts}"
+
+
+def caveat(experiment: Experiment) -> str:
+    """What a reader of its numbers must know first: what its data set says of itself, or that the recipe differs."""
+    if experiment.reproduction:
+        return "The experiment follows the paper’s recipe."
+    return matrix.data(experiment).notice or "The experiment does not follow the paper’s recipe."
+
+
+class _Small(str):
+    """A cell that is printed small."""
 
 
 def _claims(claims: Claims) -> list[list[str]]:
@@ -132,9 +157,17 @@ def _bracketed(text: str, bounds: str) -> str:
     return f"{text} ({bounds})" if bounds else text
 
 
-def _booktabs(headings: Iterable[str], rows: Iterable[Iterable[str]], columns: str, caption: str, label: str) -> str:
-    first, *rest = (" & ".join(map(latex, row)) + r" \\" for row in (headings, *rows))
+def _booktabs(headings: list[str], rows: Iterable[list[str]], columns: str, caption: str, label: str) -> str:
+    first, *rest = (_line(row, len(headings)) for row in (headings, *rows))
     return _TABLE % (latex(caption), label, columns, first, "\n".join(rest))
+
+
+def _line(row: list[str], columns: int) -> str:
+    """A row; one of a single cell spans the table."""
+    if len(row) < columns:
+        return rf"\multicolumn{{{columns}}}{{p{{11.5cm}}}}{{\textit{{{latex(row[0])}}}}} \\"
+    cells = (rf"{{\tiny {latex(cell)}}}" if isinstance(cell, _Small) else latex(cell) for cell in row)
+    return " & ".join(cells) + r" \\"
 
 
 def macro(*words: str) -> str:
@@ -161,21 +194,21 @@ def latex_macros(rows: Iterable[MatrixRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(experiment: Experiment, claims: Claims, results: Matrix) -> str:
+def markdown(results: Results, claims: Claims, matrix: Matrix) -> str:
     """The answer, the claims and the matrix as Markdown."""
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in results.counts.items())
-    kind = "follows the paper’s recipe" if experiment.reproduction else "is no reproduction of the paper"
+    experiment = results.experiment
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in matrix.counts.items())
     rows = (
         [row.model, row.name, *(_bracketed(number.shown, number.bounds) for number in row.figures.values())]
-        for row in results.rows
+        for row in matrix.rows
     )
     return f"""# Experiment {_cell(experiment.name)}
 
-{_cell(experiment.description)} It {kind}. Decisions: {counts}.
+{_cell(experiment.description)} {_cell(caveat(experiment))} Decisions: {counts}.
 
 ## Claims; in brackets 95 % intervals of differences
 
-{_cell(claims.caveat)}
+{_cell(results.caveat)}
 
 {_pipes(_HEADINGS, _claims(claims))}
 
@@ -252,6 +285,11 @@ def write(folder: Path, contents: Mapping[str, str], drawn: Mapping[str, Figure]
     """Write the exports into ``folder``, with the RO-Crate that describes them; what else lies there is removed."""
     norms = [results.stacked(a, "weight_norms").assign(architecture=a) for a in results.experiment.architectures]
     texts = {**contents, "weight_norms.csv": pd.concat(norms, ignore_index=True).to_csv(index=False)}
+    for run in results.runs:
+        if run.config:
+            texts[f"cells/{run.key}.py"] = run.config
+        if run.manifest:
+            texts[f"cells/{run.key}.json"] = json.dumps(run.manifest, indent=1, ensure_ascii=False) + "\n"
     files = {name: text.encode() for name, text in texts.items()}
     for name, figure in drawn.items():
         files[f"figures/{name}.svg"] = figure.drawing.encode()
@@ -260,7 +298,7 @@ def write(folder: Path, contents: Mapping[str, str], drawn: Mapping[str, Figure]
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(content)
     described = folder / "ro-crate-metadata.json"
-    write_json(described, crate(results.experiment, files, results.runs))
+    write_json(described, crate(results, files))
     for path in folder.rglob("*"):
         if path.is_file() and path != described and str(path.relative_to(folder)) not in files:
             path.unlink()

@@ -6,6 +6,7 @@ from typing import get_type_hints
 
 from gumbel.report.page.results import PageSection, Results
 from gumbel.report.page.sections.activation import Curves
+from gumbel.report.page.sections.answer import Answer
 from gumbel.report.page.sections.categories import CategoryTable
 from gumbel.report.page.sections.claims import Claims
 from gumbel.report.page.sections.deviations import Deviations
@@ -23,6 +24,7 @@ from gumbel.report.page.sections.training import TrainingCurves
 class Content:
     """The sections, in the order of the page; how to rerun it all comes after them."""
 
+    answer: Answer
     claims: Claims
     figure: PaperFigure
     matrix: Matrix

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from gumbel.report.exports import write as exports
 from gumbel.report.page import content
 from gumbel.report.page.results import Results
 from gumbel.report.page.sections import rerun
-from gumbel.report.verdicts.claims import headline
+from gumbel.report.page.sections.answer import METRICS
 
 
 def render(experiment: Experiment, output: Path) -> None:
@@ -41,10 +42,12 @@ def render(experiment: Experiment, output: Path) -> None:
         "experiment": experiment,
         "sources": results.sources,
         "sections": [*sections, rerun.Rerun(results, texts, drawings)],
-        "counts": sections.matrix.counts,
-        "headline": headline(results.verdicts),
+        "answer": sections.answer,
+        "metrics": METRICS,
+        "pictured": sections.pictures.pictured,
         "states": Counter(run.state for run in results.runs),
         "seconds": sections.provenance.seconds,
+        "progress": paths.progress if paths.progress.exists() else None,
         "notice": matrix.data(experiment).notice,
         **html.assets("page.js"),
     }
@@ -53,7 +56,8 @@ def render(experiment: Experiment, output: Path) -> None:
     for page in dict.fromkeys((paths.report, output)):
         links = {name: _link(other, page) for name, other in others.items()}
         with atomic_path(page) as temporary:
-            temporary.write_text(template.render(context, exports=_link(paths.exports, page), others=links))
+            link = partial(_link, page=page)
+            temporary.write_text(template.render(context, link=link, exports=link(paths.exports), others=links))
     exports.write(paths.exports, texts, drawings, results)
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from gumbel.evaluation.metrics import OF_GROUPS
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs import manifest
@@ -44,7 +45,10 @@ class PageSection:
 
 @dataclass(frozen=True)
 class Run:
-    """A training and its record; the record is empty where none was written."""
+    """A training and its record; the record is empty where none was written.
+
+    ``received`` says how a cell that was trained elsewhere came here; it is empty of one that was trained here.
+    """
 
     architecture: str
     activation: str
@@ -54,6 +58,7 @@ class Run:
     manifest: dict[str, Any]
     config: str | None
     key: str
+    received: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,11 @@ class Results:
     @cached_property
     def verdicts(self) -> list[Verdict]:
         return decide(self.summary, self.claims, self.experiment)
+
+    @property
+    def caveat(self) -> str:
+        """What every claim of a run that is no reproduction says of itself; empty in one."""
+        return next(filter(None, (claim.caveat(self.experiment) for claim in self.claims)), "")
 
     @cached_property
     def compared(self) -> tuple[str, str] | None:
@@ -99,6 +109,11 @@ class Results:
         """What is said of figures that show one training of several."""
         return f" Seed {self.experiment.seeds[0]}." if self.several_seeds else ""
 
+    @property
+    def redrawn(self) -> str:
+        """What intervals of figures are over."""
+        return f"images{' and trainings' if self.several_seeds else ''}, of {', '.join(OF_GROUPS)} also over categories"
+
     @cached_property
     def intervals(self) -> bool:
         """Whether differences have intervals."""
@@ -125,9 +140,11 @@ class Results:
         paths = cell.paths(self.experiment)
         config = paths.config.read_text() if paths.config.exists() else None
         record = manifest.read(paths.manifest)
-        return Run(
-            cell.architecture, cell.activation, name, str(state), reason, record, config, str(cell).replace("/", "-")
-        )
+        received = manifest.read(paths.received)
+        if not record or received.get("manifest_sha256") != manifest.sha256(paths.manifest):  # trained here since
+            received = {}
+        key = str(cell).replace("/", "-")
+        return Run(cell.architecture, cell.activation, name, str(state), reason, record, config, key, received)
 
     @cached_property
     def manifests(self) -> list[dict[str, Any]]:

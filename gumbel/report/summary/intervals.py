@@ -1,17 +1,18 @@
 """Intervals of the summary: of single figures, and of differences between activations on the same draws."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
-from gumbel.analysis.weight_norms import resampled_statistics
+from gumbel.analysis.weight_norms import RANGES, resampled_statistics
 from gumbel.evaluation import bootstrap
 from gumbel.evaluation.bootstrap import Resamples
 from gumbel.evaluation.metrics import SHOWN
@@ -45,14 +46,14 @@ def bounds(path: Path) -> dict[Figure, tuple[float, float]]:
 def rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
     """Every row of the summary that is made of resamples: figures of the first split, and of the weight norms."""
     for architecture in experiment.architectures:
-        sides = {side: _evaluations(experiment, architecture, side, root) for side in _sides(experiment)}
+        trained = {side: load_seeds(experiment, architecture, side, root) for side in sides(experiment)}
         split = {"split": experiment.splits[0]}
-        for row in [*mean_rows(sides, SHOWN), *paired_rows(sides, SHOWN), *above_zero_rows(sides)]:
+        for row in [*mean_rows(trained, SHOWN), *paired_rows(trained, SHOWN), *above_zero_rows(trained)]:
             kind, figure = row.pop("figure")
             yield row | split | {"architecture": architecture, "iou_type": kind, "metric": figure}
         norms = {(name, "matched"): _norms(experiment, architecture, name, root) for name in experiment.activations}
         stages = sorted({stage for side in norms.values() for one in side.values() for stage in one} - {STAGES})
-        means = mean_rows(norms, [(stage, name) for stage in stages for name in STATISTICS], within=(-np.inf, np.inf))
+        means = mean_rows(norms, [(stage, name) for stage in stages for name in STATISTICS], RANGES)
         for row in [*means, *paired_rows(norms, [(STAGES, name) for name in STATISTICS])]:
             stage, statistic = row.pop("figure")
             more = {"text": stage} if row["source"] == "mean" else {}
@@ -61,13 +62,15 @@ def rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
 
 
 def mean_rows(
-    sides: dict[Scored, Trainings], figures: Iterable[Figure], within: tuple[float, float] = (0, 1)
+    sides: dict[Scored, Trainings],
+    figures: Iterable[Figure],
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> Iterator[dict[str, Any]]:
-    """Means over the seeds of every side, with their 95 % intervals; the figures lie ``within``."""
+    """Means over the seeds of every side, with their 95 % intervals; figures are in [0, 1] or in their ``ranges``."""
     for side, trainings in sides.items():
         for kind, figure in figures if trainings else ():
             try:
-                found = bootstrap.interval(_of(trainings, kind), figure, within=within)
+                found = bootstrap.interval(_of(trainings, kind), figure, within=ranges.get(figure, (0, 1)))
             except ValueError as error:
                 warnings.warn(f"no interval for {'/'.join(side)}: {error}", stacklevel=2)
                 break
@@ -113,11 +116,12 @@ def _of(trainings: Trainings, kind: str) -> list[Resamples]:
     return [training[kind] for training in trainings.values()]
 
 
-def _sides(experiment: Experiment) -> list[Scored]:
+def sides(experiment: Experiment) -> list[Scored]:
+    """Every activation of an experiment under every scoring."""
     return [(name, scoring) for name in experiment.activations for scoring in matrix.scorings(experiment, name)]
 
 
-def _evaluations(experiment: Experiment, architecture: str, side: Scored, root: Path) -> Trainings:
+def load_seeds(experiment: Experiment, architecture: str, side: Scored, root: Path) -> Trainings:
     """Resamples of an activation by seed; seeds without, or with a damaged file (the cell says so), are left out."""
     activation, scoring = side
     found = {}

@@ -30,8 +30,6 @@ Finding = Literal[
     "above", "positive", "equivalent", "undecided", "negative", "below", "holds", "fails", "illustration",
     "not_measurable", "few_trainings", "not_run",
 ]  # fmt: skip
-#: The findings that are no verdict: they are said as they are.
-OPEN = ("not_measurable", "few_trainings", "not_run")
 #: What a published figure is of: architecture, activation, scoring, kind of overlap, metric.
 Published = tuple[str, str, str, str, str]
 
@@ -92,7 +90,9 @@ class Claim(Section, ABC):
         """What the claim says of itself in a run that is no reproduction; empty in one."""
         if experiment.reproduction or not self.needs:
             return ""
-        return f"Needs {self.needs}, which this run does not have: a direction here confirms or refutes nothing."
+        return (
+            f"A verdict needs {self.needs}, which this run does not have: a direction here confirms or refutes nothing."
+        )
 
     def judged(self, experiment: Experiment) -> bool:
         """Whether it means anything in ``experiment``."""
@@ -184,21 +184,6 @@ def count(verdicts: Iterable[Verdict]) -> dict[str, int]:
     """How many decisions have each outcome, those that none has left out; checks and illustrations are no decisions."""
     counts = Counter(verdict.outcome for verdict in verdicts if verdict.claim.counted)
     return {outcome: counts[outcome] for outcome in VERDICTS if counts[outcome]}
-
-
-def headline(verdicts: Iterable[Verdict]) -> str:
-    """The answer in a sentence."""
-    counts = count(verdicts)
-    number = sum(counts.values())
-    open_ones = sum(counts.get(finding, 0) for finding in OPEN)
-    if open_ones == number:
-        few = "few_trainings" in counts
-        return "Differences, but too few trainings to decide on" if few else "Nothing is decided yet"
-    words = {"same_direction": "in the paper’s direction", "opposite": "against it"}
-    clear = ("reproduced", "contradicted", "same_direction", "opposite")
-    said = [f"{counts[outcome]} {words.get(outcome, outcome)}" for outcome in clear if outcome in counts]
-    rest = f"; {open_ones} without a verdict" if open_ones else ""
-    return f"Of {number} decisions, {' and '.join(said) or 'none is clear'}{rest}"
 
 
 def judge(low: float, high: float, margin: float) -> Finding:

@@ -18,7 +18,8 @@ class CategoryTable(PageSection):
     """Fixed columns of every category, and printed values per architecture in the same order; empty before evaluation.
 
     Values are the APs x 100 of the activations, the difference of the two ``compared``, and the norms. ``extremes``
-    are the categories with the largest differences, after "gain" or "lose". ``frame``: as :func:`category_frame`.
+    are the categories and models with the largest differences, after "gain" or "lose". ``frame``: as
+    :func:`category_frame`.
     """
 
     title = "Categories"
@@ -33,7 +34,7 @@ class CategoryTable(PageSection):
             for architecture, part in self.frame.groupby("architecture", sort=False)
         }
         self.compared = [activation_name(name) for name in pair or ()]
-        self.extremes = winners_and_losers(self.frame, pair)
+        self.extremes = winners_and_losers(differences(self.frame, pair)) if pair else []
 
 
 def category_frame(experiment: Experiment) -> pd.DataFrame:
@@ -79,19 +80,24 @@ def _wide(frame: pd.DataFrame, rows: list[str], columns: list[str]) -> Any:
     return frame.set_index([*rows, *columns])[["AP", "norm"]].unstack(columns)  # noqa: PD010
 
 
-def winners_and_losers(
-    frame: pd.DataFrame, pair: tuple[str, str] | None, number: int = 8
-) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Categories whose AP differs most between the two compared activations, means over the architectures with both."""
-    if pair is None:
-        return []
+def differences(frame: pd.DataFrame, pair: tuple[str, str] | None) -> pd.DataFrame:
+    """A row a category and architecture whose AP differs between the two compared activations, largest gain first.
+
+    Columns: :data:`KEYS`, architecture, of, against and difference.
+    """
+    columns = [*KEYS, "architecture", "of", "against", "difference"]
     wide = frame.pivot_table(index=[*KEYS, "architecture"], columns="activation", values="AP")
-    if not set(pair) <= set(wide.columns):
-        return []
-    means = wide[list(pair)].dropna().groupby(level=KEYS).mean().set_axis(["of", "against"], axis="columns")
-    means = means.assign(difference=means["of"] - means["against"]).sort_values("difference", kind="stable")
-    extremes: dict[str, Any] = {"gain": means[means["difference"] > 0][::-1], "lose": means[means["difference"] < 0]}
-    return [(verb, rows[:number].reset_index().to_dict("records")) for verb, rows in extremes.items()]
+    if pair is None or not set(pair) <= set(wide.columns):
+        return pd.DataFrame(columns=columns)
+    table = wide[list(pair)].dropna().set_axis(["of", "against"], axis="columns").reset_index()
+    table = table.assign(difference=table["of"] - table["against"])
+    return table[table["difference"] != 0].sort_values("difference", ascending=False, kind="stable")[columns]
+
+
+def winners_and_losers(table: pd.DataFrame, number: int = 8) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The largest of :func:`differences`, after "gain" and "lose"."""
+    extremes: dict[str, Any] = {"gain": table[table["difference"] > 0], "lose": table[table["difference"] < 0][::-1]}
+    return [(verb, rows[:number].to_dict("records")) for verb, rows in extremes.items()]
 
 
 def export_frame(frame: pd.DataFrame) -> pd.DataFrame:

@@ -26,8 +26,6 @@ class Claims(PageSection):
 
     def __init__(self, results: Results):
         self.verdicts = results.verdicts
-        #: What every claim of a run that is no reproduction says of itself.
-        self.caveat = next(filter(None, (claim.caveat(results.experiment) for claim in results.claims)), "")
         self.coverage = SIMULATED["differences" if results.several_seeds else "difference"]
         norms = results.summary[results.summary["source"] == "weight_norms"]["architecture"].unique()
         ids = {f"row-{name}" for name in results.experiment.architectures} | {f"norms-{name}" for name in norms}

@@ -23,12 +23,18 @@ class Deviation(NamedTuple):
 
 
 class Deviations(PageSection):
-    """First what the cells' configurations do otherwise; then what only runs tell, once there are any."""
+    """First what the cells' configurations do otherwise; then what only runs tell, once there are any.
+
+    ``reasons``: the rows by their reason.
+    """
 
     title = "Deviations"
 
     def __init__(self, results: Results):
         self.rows = deviations(results.experiment, results.manifests)
+        self.reasons: dict[str, list[Deviation]] = {}
+        for row in self.rows:
+            self.reasons.setdefault(row.reason, []).append(row)
 
 
 def deviations(experiment: Experiment, manifests: Iterable[Mapping[str, Any]]) -> list[Deviation]:
@@ -53,10 +59,13 @@ def deviations(experiment: Experiment, manifests: Iterable[Mapping[str, Any]]) -
 
 
 def _cells_in_words(experiment: Experiment, cells: list[tuple[str, str]]) -> str:
-    """Whole rows or columns of the matrix by their name, other cells one by one."""
+    """Whole rows or columns of the matrix by their name, other cells one by one, or those that are left out."""
     architectures, activations = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
-    every = [(one, two) for one in architectures for two in activations]
-    if set(every) != set(cells):
+    if len(set(cells)) < len(architectures) * len(activations):
+        every = [(one, two) for one in experiment.architectures for two in experiment.activations]
+        others = [cell for cell in every if cell not in set(cells)]
+        if len(others) < len(cells):
+            return f"all but {_cells_in_words(experiment, others)}"
         return "; ".join(f"{architecture_name(one)} {activation_name(two)}" for one, two in cells)
     models = [] if architectures == experiment.architectures else [architecture_name(name) for name in architectures]
     columns = [] if activations == experiment.activations else [activation_name(name) for name in activations]

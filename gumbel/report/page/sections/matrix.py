@@ -1,7 +1,8 @@
 """The matrix of results."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -34,7 +35,11 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """A model's activation under one scoring; ``hours`` are of devices: a training on 8 counts eightfold."""
+    """A model's activation under one scoring, and what its trainings took.
+
+    ``hours`` are of devices: a training on 8 GPUs, or with 8 threads on a CPU, counts eightfold. ``memory`` is the
+    largest peak in bytes, ``step`` seconds an iteration, and ``files`` those of the first seed that are there.
+    """
 
     architecture: str
     activation: str
@@ -49,6 +54,9 @@ class MatrixRow:
     hours: float | None = None
     seconds: float | None = None
     device: str = "an unknown device"
+    memory: int | None = None
+    step: float | None = None
+    files: dict[str, Path] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -78,7 +86,7 @@ class Matrix(PageSection):
         self.in_the_paper = [row for row in self.rows if any(n.value is not None for n in row.paper.values())]
         self.counts = count(results.verdicts)
         on_gpu = any(str(record.get("device")).startswith("cuda") for record in results.manifests)
-        self.hours_of = "GPU" if on_gpu else "CPU"
+        self.hours_of = "GPU" if on_gpu else "Core"
         self.released = " or ".join(name for name in experiment.released_scoring if name in experiment.activations)
         self.note = matrix.data(experiment).note
         self.coverage = SIMULATED["mean" if results.several_seeds else "single"]
@@ -108,13 +116,23 @@ class _Figures:
 
 
 def _time(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Training time of all seeds: seconds, hours of devices, and the devices; none of weights trained elsewhere."""
-    timed = [(each["seconds"], int(each.get("world_size", 1)), each.get("device")) for each in records]
+    """What the trainings of all seeds took; nothing of weights trained elsewhere."""
+    timed = [(each["seconds"], devices(each), each.get("device")) for each in records]
+    steps = [each["iteration_seconds"] / each["iterations"] for each in records if each.get("iteration_seconds")]
+    memory = [each.get("peak_gpu_memory_bytes") or each.get("peak_memory_bytes") or 0 for each in records]
     return {
-        "hours": sum(seconds * devices / 3600 for seconds, devices, _ in timed),
+        "hours": sum(seconds * number / 3600 for seconds, number, _ in timed),
         "seconds": sum(seconds for seconds, *_ in timed),
         "device": ", ".join({f"{n} × {(d or 'an unknown device').partition(':')[0]}": None for _, n, d in timed}),
+        "memory": max(memory) or None,
+        "step": sum(steps) / len(steps) if steps else None,
     }
+
+
+def devices(record: Mapping[str, Any]) -> int:
+    """How many GPUs a training ran on, or cores where it had none."""
+    on_cpu = str(record.get("device")).startswith("cpu")
+    return int(record.get("world_size", 1)) * (int(record.get("threads") or 1) if on_cpu else 1)
 
 
 def _row(lookup: _Figures, results: Results, architecture: str, activation: str, scoring: str) -> MatrixRow:
@@ -135,6 +153,8 @@ def _row(lookup: _Figures, results: Results, architecture: str, activation: str,
     about = [v for v in results.verdicts if v.side and (v.architecture, v.side.activation, v.side.scoring) == cell]
     trained = [run.manifest for run in results.runs if (run.architecture, run.activation) == (architecture, activation)]
     timed = [record for record in trained if "seconds" in record]
+    paths = matrix.Cell(architecture, activation, results.experiment.seeds[0]).paths(results.experiment)
+    files = {"config": paths.config, "weights": paths.checkpoint, "log": paths.log("train")}
     return MatrixRow(
         *cell,
         state=next((state for state in ("failed", "missing") if state in states), "done"),
@@ -144,19 +164,20 @@ def _row(lookup: _Figures, results: Results, architecture: str, activation: str,
         paper=paper,
         other_splits=others,
         verdicts=about,
+        files={name: path for name, path in files.items() if path.exists()},
         **_time(timed) if timed else {},
     )
 
 
 def _mark_best(block: list[MatrixRow]) -> list[MatrixRow]:
-    """Mark the highest of each figure among the activations as they were trained."""
+    """Mark a figure whose interval lies above those of all other activations, as they were trained."""
+    trained = [row for row in block if row.scoring == "matched"]
     for figure in SHOWN:
-        rows = [row for row in block if row.scoring == "matched" and row.figures[figure].value is not None]
-        top = max((row.figures[figure].value or 0.0 for row in rows), default=None)
-        for row in rows:
-            number = row.figures[figure]
-            if len(rows) > 1 and number.shown == percent(top):
-                row.figures[figure] = number._replace(best=True)
+        bounds = {row.activation: found for row in trained if (found := row.figures[figure].interval)}
+        for row in trained:
+            others = [high for name, (_, high) in bounds.items() if name != row.activation]
+            if row.activation in bounds and others and bounds[row.activation][0] > max(others):
+                row.figures[figure] = row.figures[figure]._replace(best=True)
     return block
 
 

@@ -1,39 +1,56 @@
 """What the trainings ran with and cost."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import yaml
 
 from gumbel.jobs.manifest import read
 from gumbel.paths import ExperimentPaths
-from gumbel.report.page.results import RECIPE, PageSection, Results, Run
+from gumbel.report.page.results import RECIPE, PageSection, Results
+from gumbel.report.page.sections.matrix import devices
 
 #: Facts of a training's manifest that are shown, and their labels; packages and data are shown beside them.
 FACTS = {"commit": "Commit", "host": "Host", "processor": "Processor", "gpu": "GPU", "python": "Python"}
 
 
+class Stage(NamedTuple):
+    """What the jobs of a stage took together: seconds from start to end, and seconds of a core as used."""
+
+    name: str
+    jobs: int
+    seconds: float
+    core_seconds: float
+
+
 class Provenance(PageSection):
-    """All runs together; ``warm_up`` are the seconds of warm starts, if the experiment has any."""
+    """All runs together; ``stages`` are what Snakemake measured of every job, warm starts and evaluation included."""
 
     title = "Provenance"
 
     def __init__(self, results: Results):
-        experiment, manifests = results.experiment, results.manifests
+        manifests = results.manifests
         self.seconds = sum(record.get("seconds", 0.0) for record in manifests)
-        self.warm_up = None
-        if experiment.warm_start:
-            paths = ExperimentPaths(experiment.name)
-            records = [read(paths.warm_start(name).manifest) for name in experiment.architectures]
-            self.warm_up = sum(record.get("seconds", 0.0) for record in records)
-        self.estimates, self.facts = estimates(manifests), facts(manifests)
+        paths = ExperimentPaths(results.experiment.name)
+        self.stages = stages(paths.root)
+        warm = [read(paths.warm_start(name).manifest) for name in results.experiment.architectures]
+        cores = sum(stage.core_seconds for stage in self.stages) / 3600
+        self.estimates, self.facts = estimates([*manifests, *warm], cores), facts(manifests)
 
-    @staticmethod
-    def record(run: Run) -> str:
-        """The manifest as it is shown."""
-        return json.dumps(run.manifest, indent=1)
+
+def stages(folder: Path) -> list[Stage]:
+    """The stages of the jobs whose benchmarks Snakemake wrote below ``folder``, longest first."""
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for path in sorted(folder.rglob("benchmarks/*.tsv")):
+        name = "warm start" if "warm_start" in path.parts and path.stem == "train" else path.stem
+        stage = next((one for one in ("predict", "evaluate") if name.startswith(f"{one}_")), name).replace("_", " ")
+        table = pd.read_csv(path, sep="\t", na_values="NA")
+        found[stage].append((table["s"].sum(), table["cpu_time"].sum()))
+    taken = [Stage(name, len(jobs), *map(sum, zip(*jobs, strict=True))) for name, jobs in found.items()]
+    return sorted(taken, key=lambda stage: -stage.core_seconds)
 
 
 def facts(manifests: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, int]]]]:
@@ -59,7 +76,7 @@ def commit(manifests: Iterable[Mapping[str, Any]]) -> str | None:
 
 
 class Estimate(NamedTuple):
-    """What energy (hours x watts) and cost (hours x price) of the trainings on one kind of device follow from."""
+    """What energy (hours x watts) and cost (hours x price) of one kind of device follow from."""
 
     device: str
     hours: float
@@ -68,12 +85,18 @@ class Estimate(NamedTuple):
     origin: str
 
 
-def estimates(manifests: Iterable[Mapping[str, Any]]) -> list[Estimate]:
-    """Per kind of device, with the assumptions of the recipe file; a device that it does not know has none."""
+def estimates(manifests: Iterable[Mapping[str, Any]], cores: float) -> list[Estimate]:
+    """Per kind of device, with the assumptions of the recipe file; a device that it does not know has none.
+
+    Hours of GPUs are those of the trainings; of cores those of all jobs (``cores``), or of the trainings where no job
+    was measured.
+    """
     hours: dict[str, float] = defaultdict(float)
     for manifest in manifests:
         kind = str(manifest.get("device", "")).partition(":")[0]
-        hours[kind] += manifest.get("seconds", 0.0) * manifest.get("world_size", 1) / 3600
+        hours[kind] += manifest.get("seconds", 0.0) * devices(manifest) / 3600
+    if cores:
+        hours["cpu"] = cores
     known = yaml.safe_load(RECIPE.read_text())["devices"]
     return [
         Estimate(known[kind]["name"], value, **known[kind]["assumed"]) for kind, value in hours.items() if kind in known

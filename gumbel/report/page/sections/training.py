@@ -1,6 +1,7 @@
 """How the trainings went, and what the scores are worth."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,13 +10,21 @@ from gumbel.report.drawing.figures import Figure
 from gumbel.report.page.results import PageSection, Results
 from gumbel.words import architecture_name
 
+#: The share of regions that a configuration lets be objects, in the box head's sampler.
+_SAMPLED = re.compile(r"rcnn=.*?pos_fraction=([\d.]+)", re.DOTALL)
+
 
 class TrainingCurves(PageSection):
-    """Of every architecture: loss and accuracy of the classifier, mask AP over training, scores and calibration."""
+    """Of every architecture: loss and accuracy of the classifier, mask AP over training, scores and calibration.
+
+    ``background``: the accuracy of always answering background, at least: what the sampler leaves beside objects.
+    """
 
     title = "Training"
 
     def __init__(self, results: Results):
+        positives = [found[1] for run in results.runs if run.config and (found := _SAMPLED.search(run.config))]
+        self.background = f"{100 * (1 - float(positives[0])):.0f}" if positives else None
         loss: list[Figure] = []
         accuracy: list[Figure] = []
         scores: list[Figure] = []
@@ -46,10 +55,10 @@ class TrainingCurves(PageSection):
 
 
 def _over_training(results: Results, metric: str) -> list[Figure]:
-    """A figure of the masks, of the architectures that were evaluated in between; first seed, as trained."""
+    """A figure of the masks, of the architectures that were evaluated in between, as trained."""
     summary = results.summary
     shown = (summary["iou_type"] == "segm") & (summary["scoring"] == "matched") & summary["value"].notna()
-    shown &= (summary["split"] == results.split) & (summary["seed"] == results.experiment.seeds[0])
+    shown &= summary["split"] == results.split
     rows = summary[shown & summary["source"].isin(["over_training", "evaluation"])]
     rows = rows.assign(percent=rows["text"].fillna("100").astype(int), value=100 * rows["value"])
     kept = set(rows[rows["source"] == "over_training"]["architecture"])

@@ -1,0 +1,58 @@
+"""The index of all reports in a folder: one row an experiment."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gumbel import html
+from gumbel.jobs.files import atomic_path
+from gumbel.paths import INDEX, ExperimentPaths
+
+
+@dataclass(frozen=True)
+class Row:
+    """An experiment that has a report. ``finished`` is the last training's end, empty where none has one."""
+
+    name: str
+    description: str
+    link: str
+    verdicts: dict[str, int]
+    done: int
+    cells: int
+    finished: str
+
+
+def write_index(root: Path = Path(".")) -> None:
+    """Write ``reports/index.html`` from the exports of every report that is there."""
+    index = root / INDEX
+    page = html.environment().get_template("index.html.j2").render(rows=list(rows(root)), style=html.style())
+    with atomic_path(index) as temporary:
+        temporary.write_text(page)
+
+
+def rows(root: Path = Path(".")) -> Iterator[Row]:
+    """The experiments with a report below ``root``, the last one first; a damaged export is left out."""
+    found = []
+    for path in (root / INDEX.parent).glob("*/exports/results.json"):
+        try:
+            found.append(_row(json.loads(path.read_text())))
+        except (OSError, ValueError, KeyError):
+            continue
+    yield from sorted(found, key=lambda row: (row.finished, row.name), reverse=True)
+
+
+def _row(record: dict[str, Any]) -> Row:
+    experiment, cells = record["experiment"], record["cells"]
+    name = experiment["name"]
+    return Row(
+        name,
+        experiment["description"],
+        ExperimentPaths(name).report.relative_to(INDEX.parent).as_posix(),
+        record["verdicts"],
+        Counter(cell["state"] for cell in cells)["done"],
+        len(cells),
+        max((cell["manifest"].get("finished", "") for cell in cells), default="")[:10],
+    )

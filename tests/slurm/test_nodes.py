@@ -1,0 +1,81 @@
+"""A training on two nodes does what one process does with the same effective batch, whatever happens to the nodes."""
+
+import signal
+
+import psutil
+import pytest
+import torch
+import yaml
+
+from tests.slurm.cluster import PATIENCE, Cluster, run, wait_for
+from tests.slurm.workspace import EXPERIMENT, Workspace
+
+pytestmark = pytest.mark.slow
+
+
+def experiment(workspace: Workspace, name: str, gpus: int) -> None:
+    """Two images a process, and four a step."""
+    own = {"name": name, "gpus": gpus, "training": {"images_per_gpu": 2}, "data_root": f"data/{name}"}
+    settings = EXPERIMENT | own
+    (workspace.folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    workspace.experiment = name
+
+
+def newest(workspace: Workspace) -> int:
+    """Iteration of the last checkpoint."""
+    return max((int(path.stem.removeprefix("iter_")) for path in workspace.checkpoints()), default=0)
+
+
+def paused(workspace: Workspace, after: int) -> list[psutil.Process]:
+    """Both processes, stopped behind a checkpoint beyond iteration ``after``."""
+
+    def further() -> bool:
+        return newest(workspace) > after and len(workspace.trainings()) == 2
+
+    wait_for(further, "two processes train", 300, interval=0.02)
+    trainings = workspace.trainings()
+    for training in trainings:
+        training.suspend()
+    return trainings
+
+
+def disturb(cluster: Cluster, job: str, how: str) -> signal.Signals:
+    """Do something to a job on two nodes; the signal that its processes get."""
+    if how == "warning":
+        run("scancel", "--signal=USR1", job)
+        return signal.SIGUSR1
+    if how == "requeue":
+        run("scontrol", "requeue", job)
+    elif how == "preemption":
+        run("sbatch", "--partition=high", "--nodelist=gpu02", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    else:
+        for state in ("drain", "down"):
+            run("scontrol", "update", "nodename=gpu02", f"state={state}", "reason=test")
+        run("scontrol", "update", "nodename=gpu02", "state=resume")
+    return signal.SIGTERM
+
+
+def test_two_nodes_equal_one_process_through_warning_requeue_preemption_and_the_loss_of_a_node(workspace, cluster):
+    workspace.set_cluster(gpus=2, nodes=2)
+    experiment(workspace, "two", gpus=2)
+    snakemake = workspace.start(workspace.target)
+    for how in ("warning", "requeue", "preemption", "loss of a node"):
+        trainings = paused(workspace, newest(workspace))
+        sign = disturb(cluster, cluster.job("train"), how)
+        for training in trainings:
+            workspace.resume_when_told(training, sign)
+        psutil.wait_procs(trainings, timeout=120 * PATIENCE)
+    output = workspace.finish(snakemake, seconds=600)
+    assert "Trying to restart job" not in output
+    attempts = workspace.attempts()
+    assert len(attempts) == 5
+    assert {attempt["processes"] for attempt in attempts} == {2}
+    two = torch.load(workspace.cell.checkpoint, weights_only=True)
+
+    workspace.set_cluster(gpus=1, nodes=1)
+    experiment(workspace, "one", gpus=1)
+    workspace.run(workspace.target)
+    one = torch.load(workspace.cell.checkpoint, weights_only=True)
+    # As in tests/detection/test_processes.py: all but the order of sums is the same, here over more steps
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-4)
