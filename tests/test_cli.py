@@ -164,12 +164,12 @@ def test_every_stage_of_the_table_of_outputs_is_a_command():
 
 MISTAKES = {
     "evaluate --annotations none.json --predictions p.parquet --output o": "none.json",
-    "evaluate --annotations damaged --predictions p.parquet --output o": "expected LVIS v1 annotations in damaged, found",
+    "evaluate --annotations damaged --predictions p.parquet --output o": "expected LVIS v1 annotations in damaged",
     "evaluate --annotations annotations.json --predictions none.parquet --output o": "expected predictions at none",
     "weight-norms none.pth --annotations annotations.json --output o": "none.pth",
     "weight-norms damaged --annotations annotations.json --output o": "expected weights in damaged, found a damaged",
     "object-distribution none.json --output o": "none.json",
-    "object-distribution damaged --output o": "expected LVIS v1 annotations in damaged, found",
+    "object-distribution damaged --output o": "expected LVIS v1 annotations in damaged",
     "data --experiment none.yaml": "expected to use none.yaml, found: No such file",
     'data --experiment {"name":"x","data_root":"x","dataset":"mimi"}': "one of coco, lvis_v1, mini; found 'mimi'",
     "backbones resnet5O": "expected names among resnet50-0676ba61, ",
