@@ -18,6 +18,7 @@ from gumbel.experiment import matrix
 from gumbel.paths import CONFIGS, OUTPUTS, REPOSITORY, job_manifest
 
 IMAGE = {"id": 1, "height": 8, "width": 8, "neg_category_ids": [], "not_exhaustive_category_ids": []}
+CATEGORY = {"id": 1, "name": "bird", "frequency": "r", "image_count": 0}
 STAGES = list(commands())
 
 
@@ -31,7 +32,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     Path("typo.yaml").write_text(yaml.safe_dump(record | {"activations": ["gumble"]}))
     Path("lvis.yaml").write_text((CONFIGS / "experiments" / "lvis.yaml").read_text())
     Path("damaged").write_text('{"images": [')
-    Path("annotations.json").write_text(json.dumps({"images": [IMAGE], "annotations": [], "categories": []}))
+    Path("annotations.json").write_text(json.dumps({"images": [IMAGE], "annotations": [], "categories": [CATEGORY]}))
     return tmp_path
 
 
@@ -163,12 +164,12 @@ def test_every_stage_of_the_table_of_outputs_is_a_command():
 
 MISTAKES = {
     "evaluate --annotations none.json --predictions p.parquet --output o": "none.json",
-    "evaluate --annotations damaged --predictions p.parquet --output o": "expected LVIS v1 annotations, found",
+    "evaluate --annotations damaged --predictions p.parquet --output o": "expected LVIS v1 annotations in damaged",
     "evaluate --annotations annotations.json --predictions none.parquet --output o": "expected predictions at none",
     "weight-norms none.pth --annotations annotations.json --output o": "none.pth",
     "weight-norms damaged --annotations annotations.json --output o": "expected weights in damaged, found a damaged",
     "object-distribution none.json --output o": "none.json",
-    "object-distribution damaged --output o": "expected a JSON object, found damaged",
+    "object-distribution damaged --output o": "expected LVIS v1 annotations in damaged",
     "data --experiment none.yaml": "expected to use none.yaml, found: No such file",
     'data --experiment {"name":"x","data_root":"x","dataset":"mimi"}': "one of coco, lvis_v1, mini; found 'mimi'",
     "backbones resnet5O": "expected names among resnet50-0676ba61, ",

@@ -107,7 +107,7 @@ def test_edits_that_cannot_change_a_training_never_repeat_one(project):
         project.edit(f"gumbel/{file}", "\n\n\n", "\n\n\nANOTHER = 1\n\n\n")
     project.edit("reports/templates/style.css", "{", "{ ")
     project.edit("docs/report.md", "# ", "# Another ")
-    project.edit("workflow/rules/train.smk", "tee {log}", "tee -i {log}")
+    project.edit("workflow/rules/train.smk", "tee {log:q}", "tee -i {log:q}")
     output = project.dry_run()
     assert planned(output, "train") == planned(output, "config") == set()
     assert "No finished training would be thrown away" in said(output)

@@ -21,7 +21,8 @@ from gumbel.jobs.files import write_json
 from gumbel.jobs.terminal import track
 from gumbel.paths import DRAWINGS, DataPaths
 
-#: Everything in a data folder. A folder that holds anything else is not replaced.
+#: Everything in a data folder, but for what Snakemake and mapped annotations leave there. A folder that holds anything
+#: else is not replaced.
 ENTRIES = {*(f"{split}.json" for split in SPLITS), "images", "ATTRIBUTION.md", "checksums.json"}
 #: Chance that a scene with room left repeats one of its categories, and that the repetition is left unannotated.
 REPEAT, UNANNOTATED = 0.4, 0.25
@@ -199,7 +200,8 @@ def _whole_folder(root: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``root`` that takes its name when the block succeeds."""
     root = root.resolve()
     foreign = {entry.name for entry in root.iterdir()} - ENTRIES if root.is_dir() else set()
-    foreign = {name for name in foreign if not name.startswith(".snakemake")}
+    ours = (".snakemake", *(f".{split}.json." for split in SPLITS))
+    foreign = {name for name in foreign if not name.startswith(ours)}
     if foreign:
         raise FileExistsError(
             f"expected {root} to be absent or to hold generated data alone; found {', '.join(sorted(foreign))}; "

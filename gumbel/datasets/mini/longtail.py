@@ -98,7 +98,7 @@ def _rooms(total: int, images: int, most: int, rng: np.random.Generator) -> np.n
             f"expected room for {total} categories in the images, found {most} places in each of {images} images; "
             "raise the number of images or lower the number of categories in the mini section"
         )
-    least = min(OBJECTS[0], most, total // images)
+    least = min(OBJECTS[0], most, total // max(images, 1))
     room = rng.integers(min(OBJECTS[0], most), most + 1, images)
     while (missing := total - room.sum()) != 0:
         step = np.sign(missing)

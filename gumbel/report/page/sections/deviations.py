@@ -69,7 +69,8 @@ def _cells_in_words(experiment: Experiment, cells: list[tuple[str, str]]) -> str
         return "; ".join(f"{architecture_name(one)} {activation_name(two)}" for one, two in cells)
     models = [] if architectures == experiment.architectures else [architecture_name(name) for name in architectures]
     columns = [] if activations == experiment.activations else [activation_name(name) for name in activations]
-    return ": ".join(", ".join(names) for names in (models, columns) if names) or "all"
+    between = ": " if len(cells) > 1 else " "
+    return between.join(", ".join(names) for names in (models, columns) if names) or "all"
 
 
 def _run_deviations(experiment: Experiment, manifests: list[Mapping[str, Any]]) -> Iterator[Deviation]:
