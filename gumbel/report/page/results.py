@@ -112,7 +112,9 @@ class Results:
     @property
     def redrawn(self) -> str:
         """What intervals of figures are over."""
-        return f"images{' and trainings' if self.several_seeds else ''}, of {', '.join(OF_GROUPS)} also over categories"
+        *some, last = OF_GROUPS
+        trainings = " and trainings" if self.several_seeds else ""
+        return f"images{trainings}, and for {', '.join(some)} and {last} over categories"
 
     @cached_property
     def intervals(self) -> bool:

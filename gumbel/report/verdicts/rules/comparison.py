@@ -19,9 +19,9 @@ from gumbel.words import activation_name, fixed, percent
 FLOOR = 0.05
 _NEAR = "a bound is within the draws’ own error of a threshold, so that other draws may decide otherwise"
 _RULE = (
-    "Judged on the 95 % interval of the difference {over}, of three trainings a side or more: above +{{threshold}} "
-    "(reproduced), positive, equivalent (within ±{{threshold}}), negative, below −{{threshold}} (contradicted), or "
-    "undecided. Not measurable where {floor}."
+    "Judged by the 95 % interval of the difference {over}, with at least three trainings a side: above +{{threshold}}, "
+    "positive, equivalent (within ±{{threshold}}), negative, below −{{threshold}}, or undecided. In a reproduction, "
+    "above is reproduced and below is contradicted. Not measurable if {floor}."
 )
 
 
@@ -39,7 +39,7 @@ class DifferenceClaim(Claim):
     """One activation's figure lies above the others'."""
 
     words = _RULE.format(
-        over="over images and trainings, and over categories where it is about a group of them",
+        over="over images and trainings, and for a group of categories also over categories",
         floor="neither side is above 0",
     )
     beside_paper = True

@@ -24,8 +24,8 @@ class PublishedClaim(Claim):
     """Figures equal the published ones; decided only in an experiment that follows the paper's recipe."""
 
     words = (
-        "Judged on the 95 % interval of the difference for trainings like ours, of which the published number is one: "
-        "reproduced within the published uncertainty plus {threshold}; contradicted beyond; else undecided."
+        "Judged by the 95 % interval of the difference, where the published number counts as one more training: "
+        "reproduced within the published uncertainty plus {threshold}, contradicted outside, otherwise undecided."
     )
     reproduction = {  # noqa: RUF012
         "equivalent": "reproduced",
