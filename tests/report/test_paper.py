@@ -76,7 +76,9 @@ def test_ordering_claims_cover_every_architecture_of_the_paper(results: pd.DataF
 
 
 def test_every_threshold_says_where_it_comes_from() -> None:
-    assert all(len(claim.threshold.origin) > 20 for claim in load_claims())
+    claims = load_claims()
+    assert all(claim.threshold for claim in claims if claim.counted)
+    assert all(len(claim.threshold.origin) > 20 for claim in claims if claim.threshold)
 
 
 def test_an_unknown_key_in_the_claims_is_refused(tmp_path) -> None:
