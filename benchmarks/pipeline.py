@@ -26,7 +26,8 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from scipy.ndimage import gaussian_filter
 
-import gumbel.detection.boxed_masks  # noqa: F401 - registers the transform
+import gumbel.detection.boxed_masks
+import gumbel.detection.loading  # noqa: F401 - both register transforms
 from gumbel.paths import REPOSITORY
 
 HEIGHT, WIDTH = 480, 640
@@ -108,7 +109,8 @@ def main() -> None:
     cv2.setNumThreads(0)
     init_default_scope("mmdet")
     ours = Config.fromfile(REPOSITORY / "configs/datasets/lvis_v1.py").train_pipeline
-    stock = [{**step, "type": step.type.replace("LoadBoxedAnnotations", "LoadAnnotations")} for step in ours]
+    stocked = {"LoadBoxedAnnotations": "LoadAnnotations", "LoadAnnotatedImage": "LoadImageFromFile"}
+    stock = [{**step, "type": stocked.get(step.type, step.type)} for step in ours]
     assert stock != ours, "expected the data set's pipeline to load boxed masks"
     record = {}
     with tempfile.TemporaryDirectory() as folder:

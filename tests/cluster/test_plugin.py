@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import os
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
 import snakemake_executor_plugin_slurm as slurm
@@ -44,8 +47,14 @@ def executor(monkeypatch) -> plugin.Executor:
     return found
 
 
+def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns, in a thread of its own: other tests of the process may have left a loop running."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
 def ask(executor: plugin.Executor) -> dict[str, str]:
-    return asyncio.run(executor._query("squeue --noheader --name run", None))[0]
+    return finished(executor._query("squeue --noheader --name run", None))[0]
 
 
 def submitted(executor: plugin.Executor, number: str, job: FakeJob) -> FakeJob:
@@ -155,7 +164,7 @@ def test_outputs_that_a_failed_job_has_not_touched_stay(monkeypatch, tmp_path):
         plugin._before[job] = plugin._times(job)
     (tmp_path / "ran").write_text("half")
     for job in (never_ran, ran, local):
-        asyncio.run(Job.cleanup(job, []))
+        finished(Job.cleanup(job, []))
     assert removed == [ran, local]
 
 

@@ -74,7 +74,8 @@ def test_compare_counts_them(crowd):
 
 def test_pictures_show_them(crowd):
     annotations, predictions, _, number = crowd
-    (sample,) = draw_samples(annotations, annotations.parent, {"softmax": predictions}, number=1, failures=0)
+    shown = json.loads(annotations.read_text())["annotations"][0]["image_id"]
+    (sample,) = draw_samples(annotations, annotations.parent, {"softmax": predictions}, chosen=[shown], failures=0)
     truth, found = sample.panels
     assert [len(panel.items) for panel in (truth, found)] == [number, number]
     assert 0 < sum(item.right for item in found.items) < number

@@ -165,10 +165,10 @@ def test_a_reduced_matrix_goes_through_slurm_to_the_page(undisturbed: Workspace)
     page = (undisturbed.folder / "reports" / "summary.html").read_text()
     assert "gumbel" in page
     submitted = re.findall(r"Job \d+ has been submitted with SLURM jobid (\d+)", undisturbed.output)
-    # All ran as jobs of their own but what only writes configurations down: the experiment, how it differs from the
-    # released recipe, two cells and a warm start
+    # All ran as jobs of their own but what needs a network, the data, and what only writes configurations down: the
+    # experiment, how it differs from the released recipe, two cells and a warm start
     total = int(re.search(r"^total +(\d+)$", undisturbed.output, re.M)[1])
-    assert len(submitted) == len(set(submitted)) == total - (2 + 2 + 1)
+    assert len(submitted) == len(set(submitted)) == total - (1 + 2 + 2 + 1)
     (attempt,) = undisturbed.attempts()
     assert attempt["slurm_job"] in submitted
     assert (attempt["first"], attempt["last"]) == (0, ITERATIONS)

@@ -16,6 +16,7 @@ def new_checkout(folder: Path, schedule: str, iterations: int, checkpoint_interv
     folder.mkdir(parents=True)
     for path in REPOSITORY.iterdir():
         if path.name in (
+            "CITATION.cff",
             "Snakefile",
             "configs",
             "docs",

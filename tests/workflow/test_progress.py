@@ -47,7 +47,7 @@ def test_asked_to_allow_it_the_report_is_made_of_what_is_there_and_nothing_else_
     log = FILES.cell("mask_rcnn_r50", "sigmoid", 0).log("evaluate_val_matched")
     assert f"expected boxes of four numbers, found three (log: {log})" in page
     assert "not started" in page
-    assert "1 of 3 cells are done" in (tmp_path / "reports/fake/progress.html").read_text()
+    assert "<h1>1 of 4 trainings done</h1>" in (tmp_path / "reports/fake/progress.html").read_text()
 
     again = snakemake(*command, "-n")
     assert "Nothing to be done" in again.stdout + again.stderr

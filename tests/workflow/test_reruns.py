@@ -124,8 +124,8 @@ def test_edits_that_cannot_change_a_training_never_repeat_one(project):
         ("gumbel/experiment/schema.py", "divmod(self.batch, ", "divmod(2 * self.batch, ", "", "experiment/schema.py"),
         (
             "gumbel/activations/gumbel.py",
-            "def ",
-            "def another():\n    pass\n\n\ndef ",
+            "import math\n",
+            "import cmath\nimport math\n",
             "gumbel",
             "activations/gumbel.py",
         ),

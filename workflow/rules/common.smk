@@ -38,7 +38,9 @@ for asked in workflow.resource_settings.overwrite_resources.values():
 
 # Jobs find Python and torchrun where Snakemake's own are, with its environment activated or not; an environment that
 # Snakemake itself makes for a rule goes before it
-os.environ.update(PATH=":".join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+os.environ.update(
+    PATH=":".join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
 
 
 def files_of_the_project(folder):
