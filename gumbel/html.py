@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from gumbel.paths import TEMPLATES
-from gumbel.words import activation_name, architecture_name, detector_name, duration, percent, scientific
+from gumbel.words import activation_name, architecture_name, detector_name, duration, percent, scientific, share
 
 
 def environment() -> jinja2.Environment:
@@ -24,7 +24,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    found.filters |= {"percent": percent, "duration": duration, "scientific": scientific}
+    found.filters |= {"percent": percent, "duration": duration, "scientific": scientific, "share": share}
     found.filters |= {"short": _short, "code": _code, "consecutive": _consecutive}
     found.globals |= {named.__name__: named for named in (activation_name, architecture_name, detector_name)}
     return found

@@ -86,6 +86,15 @@ def percent(value: float | None, sign: bool = False) -> str:
     return fixed(None if value is None else 100 * value, "+.1f" if sign else ".1f")
 
 
+def share(value: float | None) -> str:
+    """A fraction as a whole percentage; an en dash where there is none.
+
+    >>> share(0.034), share(0.001), share(None)
+    ('3 %', '0 %', '–')
+    """
+    return "–" if value is None else f"{value:.0%}".replace("%", " %")
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as ``45 s``, ``3 min 20 s``, ``39 min`` or ``5 h 07 min``.
 

@@ -231,6 +231,7 @@ def _history(cell: matrix.Cell, draw: np.random.Generator) -> pd.DataFrame:
             "acc": 90 + iteration / 100,
             "lr": 0.002,
             "seconds": 0.4,
+            "waited": 0.012,
         }
     )
     cascaded = cell.architecture in ("cascade_r101", "htc_r101")

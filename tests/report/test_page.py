@@ -263,6 +263,24 @@ def test_a_training_on_eight_devices_counts_eightfold(tmp_path: Path, monkeypatc
     assert pd.read_csv("reports/fake/exports/matrix.csv")["device_hours"].tolist() == [40.0]
 
 
+def test_the_costs_say_what_share_of_each_training_waited_for_data(complete: str) -> None:
+    costs = complete[complete.index('<section id="provenance">') :]
+    assert "Waited for data: 3 % of a training’s time." in costs
+    assert costs.count('<td class="number">3 %</td>') == 15
+
+
+def test_of_histories_that_do_not_say_it_the_wait_for_data_is_a_dash(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"], activations=["gumbel"])
+    fixtures.build(tmp_path, experiment, categories=9)
+    history = ExperimentPaths(experiment.name).cell("mask_rcnn_r50", "gumbel", 0).history
+    pd.read_parquet(history).drop(columns="waited").to_parquet(history)
+    text = page(experiment)
+    assert "Waited for data:" not in text
+    costs = Outline(text[text.index('<section id="provenance">') : text.index('<section id="rerun">')]).text
+    assert costs.count("–") == 1
+
+
 def test_the_named_sources_are_files(complete: str, folder: Path) -> None:
     named = set(re.findall(r"<code>([^<]+)</code>", "".join(re.findall(r'class="note source">.*?</p>', complete))))
     assert len(named) > 8

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from gumbel.evaluation.metrics import OF_GROUPS
 from gumbel.experiment import matrix
@@ -48,6 +49,7 @@ class Run:
     """A training and its record; the record is empty where none was written.
 
     ``received`` says how a cell that was trained elsewhere came here; it is empty of one that was trained here.
+    ``waited`` is the share of its time in which the training waited for data, where its history says so.
     """
 
     architecture: str
@@ -59,6 +61,7 @@ class Run:
     config: str | None
     key: str
     received: dict[str, Any]
+    waited: float | None
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,8 @@ class Results:
         if not record or received.get("manifest_sha256") != manifest.sha256(paths.manifest):  # trained here since
             received = {}
         key = str(cell).replace("/", "-")
-        return Run(cell.architecture, cell.activation, name, str(state), reason, record, config, key, received)
+        waited = waited_share(paths.history)
+        return Run(cell.architecture, cell.activation, name, str(state), reason, record, config, key, received, waited)
 
     @cached_property
     def manifests(self) -> list[dict[str, Any]]:
@@ -198,3 +202,14 @@ class Results:
             if path.exists() and len(part := pd.read_parquet(path)):
                 parts.append(part.assign(activation=activation))
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def waited_share(history: Path) -> float | None:
+    """Share of the time of a training's iterations in which it waited for data.
+
+    None where there is no history, or one without rows or without the column ``waited``.
+    """
+    if not history.exists() or "waited" not in pq.read_schema(history).names:
+        return None
+    table = pd.read_parquet(history, columns=["seconds", "waited"])
+    return float(table["waited"].sum() / table["seconds"].sum()) if len(table) else None

@@ -38,7 +38,8 @@ class MatrixRow:
     """A model's activation under one scoring, and what its trainings took.
 
     ``hours`` are of devices: a training on 8 GPUs, or with 8 threads on a CPU, counts eightfold. ``memory`` is the
-    largest peak in bytes, ``step`` seconds an iteration, and ``files`` those of the first seed that are there.
+    largest peak in bytes, ``step`` seconds an iteration, ``waited`` the largest share of a training's time in which it
+    waited for data, and ``files`` those of the first seed that are there.
     """
 
     architecture: str
@@ -56,6 +57,7 @@ class MatrixRow:
     device: str = "an unknown device"
     memory: int | None = None
     step: float | None = None
+    waited: float | None = None
     files: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -151,8 +153,8 @@ def _row(lookup: _Figures, results: Results, architecture: str, activation: str,
         for split in results.experiment.splits[1:]
     }
     about = [v for v in results.verdicts if v.side and (v.architecture, v.side.activation, v.side.scoring) == cell]
-    trained = [run.manifest for run in results.runs if (run.architecture, run.activation) == (architecture, activation)]
-    timed = [record for record in trained if "seconds" in record]
+    runs = [run for run in results.runs if (run.architecture, run.activation) == (architecture, activation)]
+    timed = [run.manifest for run in runs if "seconds" in run.manifest]
     paths = matrix.Cell(architecture, activation, results.experiment.seeds[0]).paths(results.experiment)
     files = {"config": paths.config, "weights": paths.checkpoint, "log": paths.log("train")}
     return MatrixRow(
@@ -164,6 +166,7 @@ def _row(lookup: _Figures, results: Results, architecture: str, activation: str,
         paper=paper,
         other_splits=others,
         verdicts=about,
+        waited=max((run.waited for run in runs if run.waited is not None), default=None),
         files={name: path for name, path in files.items() if path.exists()},
         **_time(timed) if timed else {},
     )

@@ -27,7 +27,10 @@ class Stage(NamedTuple):
 
 
 class Provenance(PageSection):
-    """All runs together; ``stages`` are what Snakemake measured of every job, warm starts and evaluation included."""
+    """All runs together; ``stages`` are what Snakemake measured of every job, warm starts and evaluation included.
+
+    ``waited`` is the least and the most that a training waited for data, as a share of its time; None if unknown.
+    """
 
     title = "Provenance"
 
@@ -35,6 +38,8 @@ class Provenance(PageSection):
         manifests = results.manifests
         self.seconds = sum(record.get("seconds", 0.0) for record in manifests)
         paths = ExperimentPaths(results.experiment.name)
+        shares = [run.waited for run in results.runs if run.waited is not None]
+        self.waited = (min(shares), max(shares)) if shares else None
         self.stages = stages(paths.root)
         warm = [read(paths.warm_start(name).manifest) for name in results.experiment.architectures]
         cores = sum(stage.core_seconds for stage in self.stages) / 3600
