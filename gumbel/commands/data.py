@@ -64,7 +64,7 @@ def backbones(name: list[str]) -> None:
         provide(known[each])
 
 
-@command(Argument("url", nargs="+", help="address of the weights, as under `checkpoints` in an experiment"))
+@command(Argument("url", nargs="+", help="URL of the weights, as under `checkpoints` in an experiment"))
 def weights(url: list[str]) -> None:
     """Download published weights of a detector to data/weights.
 

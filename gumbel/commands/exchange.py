@@ -7,9 +7,9 @@ from gumbel.experiment.schema import Experiment
 
 
 @command(
-    file_to_read("cell", help="its folder, results/EXPERIMENT/ARCHITECTURE/ACTIVATION/seedK"),
-    Argument("--output", "-o", type=Path, writes=True, required=True, help="such as cell.tar.zst"),
-    Argument("--weights", action="store_true", help="with its weights, which others can predict with"),
+    file_to_read("cell", help="folder of the cell, results/EXPERIMENT/ARCHITECTURE/ACTIVATION/seedK"),
+    Argument("--output", "-o", type=Path, writes=True, required=True, help="file to write, such as cell.tar.zst"),
+    Argument("--weights", action="store_true", help="include the weights, so that others can predict with them"),
 )
 def pack(cell: Path, output: Path, weights: bool) -> None:
     """Pack a finished cell into one file for others.
@@ -23,7 +23,7 @@ def pack(cell: Path, output: Path, weights: bool) -> None:
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
-@command(file_to_read("archive", nargs="+", help="what `pack` wrote elsewhere"), experiment())
+@command(file_to_read("archive", nargs="+", help="files that `pack` wrote elsewhere"), experiment())
 def unpack(archive: list[Path], experiment: Experiment) -> None:
     """Check cells that were trained elsewhere, and take them over.
 

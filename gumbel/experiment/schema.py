@@ -37,7 +37,7 @@ class Classifier(Section):
         {}, description="bias per activation; an activation that is not named gets the bias of `prior`"
     )
     prior: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.01, description="score that every class starts from where `bias` names none"
+        0.01, description="score that every class of the other activations starts from"
     )
     other_layers: Literal["mmdet", "pytorch"] = Field(
         "mmdet",
@@ -61,12 +61,12 @@ class Widths(Section):
     roi_samples: int = Field(
         0,
         ge=0,
-        description="points per side that a bin of a pooled RoI is the mean of; 0 (in the paper): as its size asks for",
+        description="sampling points per side of a bin in RoI pooling; 0 (in the paper): depends on the RoI's size",
     )
 
 
 class Regions(Section):
-    """How many regions of an image are looked at; null keeps the architecture's number."""
+    """How many regions of an image are used; null keeps the architecture's number."""
 
     train_proposals: int | None = Field(None, ge=1, description="proposals kept per training image")
     test_proposals: int | None = Field(None, ge=1, description="proposals kept per test image")
@@ -75,7 +75,7 @@ class Regions(Section):
 
 
 class Training(Section):
-    """How a cell is trained, beside its schedule. The number of GPUs changes none of it."""
+    """How a cell is trained, beside its schedule. It does not depend on the number of GPUs."""
 
     images_per_gpu: int = Field(4, ge=1, description="images that a GPU loads at a time")
     precision: Precision = Field(
@@ -90,7 +90,7 @@ class Training(Section):
 
 
 class CellTraining(Section):
-    """What a cell does otherwise than `training` says; null keeps it."""
+    """Where a cell differs from `training`; null keeps its value."""
 
     images_per_gpu: int | None = Field(None, ge=1, description="as in `training`")
     precision: Precision | None = Field(None, description="as in `training`")
@@ -98,7 +98,7 @@ class CellTraining(Section):
 
 
 class Gol(Section):
-    """What the authors' full GOL adds to the activation, each part on its own."""
+    """What the authors' full GOL adds to the activation; each part can be set separately."""
 
     drop_below: float | None = Field(
         None,
@@ -114,7 +114,7 @@ class Gol(Section):
 
 
 class WarmStart(Section):
-    """Weights that an architecture's activations share: what ImageNet is to the full recipe."""
+    """Starting weights that an architecture's activations share, as ImageNet weights in the full recipe."""
 
     split: str = Field(description="split that it is trained on")
     schedule: str = Field(description="file in configs/schedules/ that trains it")
@@ -145,9 +145,7 @@ class Source(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", description="folder of the results")]
     dataset: str = Field(description="data set: a folder in gumbel/datasets/")
-    data_root: Path = Field(
-        description="folder that holds the data set, or will; of LVIS, any usual layout (docs/data.md)"
-    )
+    data_root: Path = Field(description="folder of the data set; for LVIS, any usual layout (docs/data.md)")
     data: dict[str, Any] = Field({}, description="settings of the data set: sections below")
 
 
@@ -167,7 +165,7 @@ class Experiment(Source):
     activations: list[str] = Field(min_length=1, description="columns of the matrix: files in gumbel/activations/")
     seeds: list[Seed] = Field([0], min_length=1, description="trainings per cell of the matrix")
     splits: list[str] = Field(
-        ["val"], min_length=1, description="splits that are predicted and scored; the first one decides the claims"
+        ["val"], min_length=1, description="splits that are predicted and scored; claims are judged on the first one"
     )
     options: dict[str, dict[str, str]] = Field(
         {},
@@ -181,7 +179,7 @@ class Experiment(Source):
         default_factory=_of_recipe("schedule"), description="file in configs/schedules/ that trains a cell"
     )
     batch: int = Field(
-        16, ge=1, description="images behind a step of the optimiser: images per GPU x GPUs x accumulated loads"
+        16, ge=1, description="images per step of the optimiser: images per GPU x GPUs x accumulated loads"
     )
     gpus: int = Field(1, ge=1, description="GPUs that train a cell; gradients of several loads accumulate to `batch`")
     oversample: float = Field(
@@ -192,7 +190,7 @@ class Experiment(Source):
     )
     training: Training = Training()
     cells: dict[str, CellTraining] = Field(
-        {}, description="what a cell (`ARCHITECTURE/ACTIVATION`), or an architecture, does otherwise"
+        {}, description="settings of a single cell (`ARCHITECTURE/ACTIVATION`) or architecture"
     )
     track: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(
         ["tensorboard"], description="where training curves are also written, by mmengine's backend of that name"
@@ -219,8 +217,8 @@ class Experiment(Source):
     grid: int = Field(16, ge=2, description="side of the normalised grid of the object distribution")
     allow_missing: bool = Field(
         False,
-        description="make the summary and the report of what is there, running nothing else; "
-        "cells that are missing or failed are shown as such",
+        description="make the summary and the report from what exists, without running anything else; "
+        "missing and failed cells are shown as such",
     )
 
     @property

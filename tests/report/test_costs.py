@@ -45,8 +45,8 @@ def test_a_training_counts_as_often_as_it_has_gpus_or_threads() -> None:
 def test_cores_are_those_of_all_jobs_where_they_were_measured() -> None:
     trained = [{"device": "cpu", "threads": 2, "seconds": 3600.0}, {"device": "cuda:0", "seconds": 7200.0}]
     hours = {estimate.device: estimate.hours for estimate in estimates(trained, cores=5.0)}
-    assert hours == {"CPU, a core": 5.0, "GPU": 2.0}
-    assert {estimate.device: estimate.hours for estimate in estimates(trained, cores=0.0)}["CPU, a core"] == 2.0
+    assert hours == {"CPU core": 5.0, "GPU": 2.0}
+    assert {estimate.device: estimate.hours for estimate in estimates(trained, cores=0.0)}["CPU core"] == 2.0
 
 
 def test_the_share_of_waiting_is_of_the_time_not_a_mean_of_iterations(tmp_path: Path) -> None:

@@ -101,11 +101,11 @@ def test_the_page_stays_below_three_megabytes(complete: str) -> None:
     assert len(complete.encode()) < 3_000_000
 
 
-def test_the_first_line_of_mini_says_that_it_is_no_reproduction(complete: str) -> None:
+def test_the_first_line_of_mini_says_that_it_does_not_reproduce_the_paper(complete: str) -> None:
     first = Outline(complete).text.split("</title>")[-1].strip().splitlines()
     lines = [line for line in first if line.strip()]
     assert lines[0] == "Skip to the claims"  # seen with the keyboard alone
-    assert "no reproduction of the paper" in lines[1]
+    assert "does not reproduce the paper" in lines[1]
 
 
 def test_one_training_each_has_no_verdict_in_the_first_heading(complete: str) -> None:
@@ -130,7 +130,7 @@ def test_without_snapshots_the_page_says_how_to_get_ap_over_training(tmp_path, m
     monkeypatch.chdir(tmp_path)
     experiment = fixtures.make_experiment(architectures=["mask_rcnn_r50"], snapshots=[])
     fixtures.build(tmp_path, experiment)
-    assert "<code>snapshots</code> in the experiment asks for more" in page(experiment)
+    assert "set <code>snapshots</code> in the experiment" in page(experiment)
 
 
 def test_hostile_names_and_files_stay_text(complete: str) -> None:

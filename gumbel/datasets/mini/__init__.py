@@ -37,7 +37,7 @@ class Mini(DataSet):
 
     Settings = MiniData
     label = "mini (generated)"
-    notice = "This page demonstrates the pipeline on generated pictures. It is no reproduction of the paper."
+    notice = "This page demonstrates the pipeline on generated pictures. It does not reproduce the paper."
     on_submit_host = True
     note = "`val_uniform` places objects anywhere, where the other splits give every category its favourite place."
     settings: MiniData

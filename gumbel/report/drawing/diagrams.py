@@ -13,6 +13,7 @@ from gumbel import activations
 from gumbel.activations import Activation
 from gumbel.report.drawing.figures import Figure, figure, line
 from gumbel.report.drawing.styles import MUTED, Palette
+from gumbel.words import activation_name
 
 #: Curves of an activation: title, and what limits the picture (losses and slopes grow without bound).
 PANELS = {
@@ -116,7 +117,7 @@ def calibration(records: Mapping[str, Mapping[str, Any]], title: str, palette: P
         layers.append(base.mark_line(**style.line(1.6)))
         layers.append(base.mark_point(**style.point(40, opacity=1)))
         gap = record["error"]
-        words.append(f"{activation} {'none' if gap is None else format(gap, '.3f')}")
+        words.append(f"{activation_name(activation)} {'none' if gap is None else format(gap, '.3f')}")
     return figure(title, alt.layer(*layers), "Calibration error: " + ", ".join(words))
 
 

@@ -28,7 +28,7 @@ def forest(
         "value:Q",
         title=None,
         scale=alt.Scale(domain=[-span, span], nice=False),
-        axis=alt.Axis(tickCount=5, grid=True, format="+.1~f"),
+        axis=alt.Axis(tickCount=5, grid=True, labelExpr="datum.value ? format(datum.value, '+.1~f') : '0'"),
     )
     axis = alt.Axis(minExtent=46, grid=True, domain=False, ticks=False, labelPadding=6)
     y = alt.Y("model:N", sort=models, title=None, axis=axis, scale=alt.Scale(domain=models))

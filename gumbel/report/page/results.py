@@ -81,7 +81,7 @@ class Results:
 
     @property
     def caveat(self) -> str:
-        """What every claim of a run that is no reproduction says of itself; empty in one."""
+        """What every claim says if the run does not reproduce the paper; else empty."""
         return next(filter(None, (claim.caveat(self.experiment) for claim in self.claims)), "")
 
     @cached_property

@@ -54,7 +54,9 @@ def _rows(results: Results) -> list[NormRow]:
     bounds = dict(zip(keys, intervals[["low", "high"]].to_numpy(), strict=True))
 
     def value(*key: str) -> tuple[str, str]:
-        return fixed(means.get(key), ".2f"), "–".join(fixed(bound, ".2f") for bound in bounds.get(key, ()))
+        ends = bounds.get(key, ())
+        dash = " to " if any(end < 0 for end in ends) else "–"  # no dash beside a minus
+        return fixed(means.get(key), ".2f"), dash.join(fixed(end, ".2f") for end in ends)
 
     return [
         NormRow(
