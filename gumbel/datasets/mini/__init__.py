@@ -24,8 +24,8 @@ class MiniData(Section):
         le=8,
         description="drawings that a category has at most, one an artist; 1: OpenMoji's alone, which need no npm",
     )
-    train_images: int = Field(410, ge=1, description="images of `train`")
-    val_images: int = Field(150, ge=1, description="images of `val`, and of `val_uniform`")
+    train_images: int = Field(375, ge=1, description="images of `train`")
+    val_images: int = Field(120, ge=1, description="images of `val`, and of `val_uniform`")
     warm_start_images: int = Field(400, ge=0, description="images of `warm_start`: balanced scenes of other things")
     warm_start_categories: int = Field(
         24, ge=0, description="things shown in `warm_start`, none of them a category of train"

@@ -11,7 +11,7 @@ from gumbel.datasets.mini.pictures import Thing, lvis_categories
 OBJECTS = (3, 7)
 CATEGORIES_PER_IMAGE = 5.0
 #: Training images of the first and the last category of each group. Inside LVIS's thresholds (10 and 100).
-TAILS = {"r": (10, 2), "c": (95, 13), "f": (210, 105)}
+TAILS = {"r": (10, 3), "c": (60, 12), "f": (205, 106)}
 #: Images of each category in a validation split, where they suffice: fewer would make AP a lottery.
 MIN_VAL_IMAGES = 5
 
