@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from docs import reference
-from gumbel.commands import parser
+from gumbel.commands import commands, parser
 from gumbel.paths import REPOSITORY
 
 SITE = sorted((REPOSITORY / "docs").rglob("*.md"))
@@ -62,6 +62,14 @@ def test_commands_have_the_stages_and_options_that_the_pages_write(page):
         arguments = shlex.split(command.partition(" > ")[0], comments=True)
         if "--help" not in arguments:
             parser().parse_args(arguments)  # exits where it does not know one
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_commands_within_sentences_have_a_stage_and_options_that_exist(page):
+    for text in re.findall(r"`(?:python -m )?gumbel\s+([a-z][^`]*)`", page.read_text()):
+        stage, *rest = text.split()
+        known = {flag for argument in commands()[stage].arguments for flag in argument.flags}
+        assert {word for word in rest if word.startswith("-")} <= known, text
 
 
 def test_readme_names_only_targets_that_the_makefile_has():

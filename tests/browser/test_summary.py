@@ -58,6 +58,17 @@ def test_nothing_is_wider_than_the_window(pages: Pages, open_page: Open, kind: s
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [360, 1400])
+def test_every_verdict_is_in_view_without_scrolling_sideways(pages: Pages, open_page: Open, width: int) -> None:
+    page = open_page(pages("complete"), viewport={"width": width, "height": 900})
+    outcomes = page.locator("#claims td.verdict .outcome")
+    assert outcomes.count() > 20
+    ends = outcomes.evaluate_all(
+        "all => all.map(one => [one, one.closest('.scroll')].map(part => part.getBoundingClientRect().right))"
+    )
+    assert all(outcome <= table <= width for outcome, table in ends)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_link_within_a_page_has_a_target(pages: Pages, open_page: Open, kind: str) -> None:
     script = "[...document.querySelectorAll('a[href^=\"#\"]')].filter(a => !document.querySelector(a.hash)).length"

@@ -93,8 +93,9 @@ def test_the_forest_says_every_difference_with_its_bounds() -> None:
     bounds = "(images and trainings: +1.00 to +3.00)"
     assert f"<title>M-R50, Gumbel minus softmax: +2.00 {bounds}</title>" in figure.svg
     assert f"Gumbel minus sigmoid: M-R50 +2.00 {bounds}" in figure.words
-    domain = re.findall(r">([+−]\d+)</text>", figure.svg)
-    assert {"+0"} < set(domain)
+    ticks = re.findall(r">([+−]?[\d.]+)</text>", figure.svg)
+    assert {tick[0] for tick in ticks} == {"+", "−", "0"}
+    assert {tick for tick in ticks if tick[0] == "0"} == {"0"}  # the only one without a sign
 
 
 def test_the_paper_s_differences_are_diamonds_beside_ours() -> None:

@@ -76,7 +76,7 @@ def test_a_calibration_figure_says_the_error_and_survives_none() -> None:
     record = errors.calibration(score, np.arange(40) < 20)
     empty = errors.calibration(np.zeros(0), np.zeros(0, bool))
     words = diagrams.calibration({"gumbel": record, "softmax": empty}, "calibration", PALETTE).words
-    assert words == "Calibration error: gumbel 0.250, softmax none"
+    assert words == "Calibration error: Gumbel 0.250, Softmax none"
 
 
 def test_error_costs_leave_out_what_is_undefined() -> None:
