@@ -54,7 +54,7 @@ def _rows(results: Results) -> list[NormRow]:
     bounds = dict(zip(keys, intervals[["low", "high"]].to_numpy(), strict=True))
 
     def value(*key: str) -> tuple[str, str]:
-        return fixed(means.get(key), ".2f"), "–".join(fixed(bound, ".2f") for bound in bounds.get(key, ()))
+        return fixed(means.get(key), ".2f"), " to ".join(fixed(bound, ".2f") for bound in bounds.get(key, ()))
 
     return [
         NormRow(
