@@ -1,6 +1,6 @@
 """A cell of `mini`: minutes on one core, from the architecture's warm start."""
 
-iterations = 320
+iterations = 240
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.05, fused=True),

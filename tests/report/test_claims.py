@@ -123,7 +123,8 @@ def test_figures_of_a_group_of_categories_are_judged_over_categories_too_and_say
 @pytest.mark.parametrize("number", [1, 3])
 def test_what_prints_as_nothing_on_both_sides_is_not_measurable(number: int) -> None:
     rows = [scored(name, 0.0004, seed, metric="APr") for name in ("gumbel", "softmax") for seed in range(number)]
-    assert verdict("gumbel-above-softmax-apr", *rows, reproduction=True).outcome == "not_measurable"
+    found = verdict("gumbel-above-softmax-apr", *rows, reproduction=True)
+    assert (found.outcome, found.caveat) == ("not_measurable", "neither side is above 0")
     rows[0]["value"] = 0.1
     assert verdict("gumbel-above-softmax-apr", *rows, reproduction=True).outcome != "not_measurable"
 

@@ -17,15 +17,15 @@ class MiniData(Section):
 
     seed: int = Field(0, ge=0, description="seed of every random choice; the same seed gives the same bytes")
     image_size: int = Field(128, ge=32, description="side of the square scenes in pixels")
-    categories: int = Field(30, ge=6, description="LVIS categories of train and val, split r/c/f in LVIS's proportions")
+    categories: int = Field(24, ge=6, description="LVIS categories of train and val, split r/c/f in LVIS's proportions")
     drawings: int = Field(
         8,
         ge=1,
         le=8,
         description="drawings that a category has at most, one an artist; 1: OpenMoji's alone, which need no npm",
     )
-    train_images: int = Field(375, ge=1, description="images of `train`")
-    val_images: int = Field(120, ge=1, description="images of `val`, and of `val_uniform`")
+    train_images: int = Field(310, ge=1, description="images of `train`")
+    val_images: int = Field(100, ge=1, description="images of `val`, and of `val_uniform`")
     warm_start_images: int = Field(400, ge=0, description="images of `warm_start`: balanced scenes of other things")
     warm_start_categories: int = Field(
         24, ge=0, description="things shown in `warm_start`, none of them a category of train"

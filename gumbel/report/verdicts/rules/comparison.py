@@ -21,7 +21,7 @@ _NEAR = "a bound is within the draws’ own error of a threshold, so that other 
 _RULE = (
     "Judged by the 95 % interval of the difference {over}, with at least three trainings a side: above +{{threshold}}, "
     "positive, equivalent (within ±{{threshold}}), negative, below −{{threshold}}, or undecided. In a reproduction, "
-    "above is reproduced and below is contradicted. Not measurable if {floor}."
+    "above is reproduced and below is contradicted. Not measurable if neither side is above 0."
 )
 
 
@@ -38,10 +38,7 @@ class DifferenceEvidence(Section):
 class DifferenceClaim(Claim):
     """One activation's figure lies above the others'."""
 
-    words = _RULE.format(
-        over="over images and trainings, and for a group of categories also over categories",
-        floor="neither side is above 0",
-    )
+    words = _RULE.format(over="over images and trainings, and for a group of categories also over categories")
     beside_paper = True
 
     rule: Literal["difference"]
@@ -98,10 +95,7 @@ class StatisticEvidence(Section):
 class StatisticClaim(Claim):
     """One activation's statistic of the weight norms is smaller than the others', with its sign."""
 
-    words = _RULE.format(
-        over="(the other’s statistic minus its own, mean over stages) over categories and trainings",
-        floor="what is compared is absent on both sides",
-    )
+    words = _RULE.format(over="(the other’s statistic minus its own, mean over stages) over categories and trainings")
     section = rows = "norms"
     form = "+.2f"
 
@@ -152,7 +146,7 @@ def _judged(
     finding: Finding = judge(*interval, margin) if interval else "undecided"
     caveat = ""
     if floor is not None and max(sides) < floor:
-        finding = "not_measurable"
+        finding, caveat = "not_measurable", f"neither side is above {floor:.0f}"
     elif number < trainings.ENOUGH:
         finding, words = "few_trainings", f"{trainings.number(number)}: {words}"
     elif interval and min(abs(b - t) for b in interval for t in (-margin, 0, margin)) <= 2 * unit * row["error"]:
