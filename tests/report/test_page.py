@@ -97,8 +97,9 @@ def test_ids_are_unique_and_every_link_within_the_page_has_a_target(complete: st
     assert links <= set(ids)
 
 
-def test_the_page_stays_below_three_megabytes(complete: str) -> None:
-    assert len(complete.encode()) < 3_000_000
+def test_the_page_of_fifteen_cells_opens_in_snakemake_s_report(complete: str) -> None:
+    """Chromium leaves a frame blank whose data URL, a third longer than the page, is above 2 MiB."""
+    assert len(complete.encode()) < 1_500_000
 
 
 def test_the_first_line_of_mini_says_that_it_does_not_reproduce_the_paper(complete: str) -> None:
