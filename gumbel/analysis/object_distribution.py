@@ -51,9 +51,8 @@ def object_distribution(annotations: Path, grid: int) -> Distribution:
     """
     categories, sizes, objects = _scan(annotations)
     ids = np.array(sorted(categories), dtype=np.int64)
-    image, category = (
-        pd.Index(known).get_indexer(objects[key]) for known, key in ((sizes, "image"), (ids, "category"))
-    )
+    image = pd.Index(list(sizes)).get_indexer(pd.Index(objects["image"]))
+    category = pd.Index(ids).get_indexer(pd.Index(objects["category"]))
     if min(image.min(initial=0), category.min(initial=0)) < 0:
         raise ValueError(
             f"expected every annotation of {annotations} in a known image and category, found others: use LVIS v1"
