@@ -8,9 +8,65 @@ from gumbel import datasets
 from gumbel.commands import ABOUT, Argument, Command, commands
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs.files import atomic_path
-from gumbel.paths import ABBREVIATIONS, OUTPUTS, REPOSITORY
+from gumbel.paths import REPOSITORY
 
 NOTE = "<!-- Written by `python -m docs.reference`; edit the code that it describes instead. -->"
+
+#: One line a file: pattern, the stage that writes it, what it holds. ABBREVIATIONS lists what the first name of a
+#: pattern may stand for.
+OUTPUTS = (
+    ("data/{dataset}/{split}.json", "data", "annotations of a split in the LVIS v1 format; of LVIS, a link to them"),
+    ("data/{dataset}/.{split}.json.{digest}.arrow", "train", "a split as mmdet reads it, mapped into memory by trainings and predictions; may be deleted"),
+    ("data/{dataset}/images/", "data", "pictures, named by the annotations' `coco_url`"),
+    ("data/{dataset}/ATTRIBUTION.md", "data", "who made the pictures, and under which licence"),
+    ("data/{dataset}/checksums.json", "data", "of mini: what it was generated from, and SHA-256 of its files and pixels"),
+    ("data/{dataset}/verified.json", "data", "of LVIS: which files were verified, their SHA-256 and what was counted in them"),
+    ("data/drawings/", "data", "of mini: the drawings that its scenes are made of, as npm unpacked them"),
+    ("data/backbones/{name}.pth", "backbones", "ImageNet weights that trainings start from"),
+    ("data/weights/{name}", "weights", "weights that an experiment names by URL, and their SHA-256 (.json)"),
+    ("results/{experiment}/experiment.yaml", "(Snakemake)", "the experiment as it was resolved"),
+    ("results/{experiment}/recipe.json", "configs", "what the cells do otherwise than the released recipe, and why"),
+    ("results/{experiment}/doctor.json", "doctor", "what was checked before the trainings, and what they are expected to cost"),
+    ("results/{experiment}/trial.json", "trial", "what a step of each architecture costs on a machine's GPU, in each precision"),
+    ("results/{experiment}/object_distribution.npz", "object-distribution", "probability of an object per class and grid cell"),
+    ("results/{experiment}/head_only/{architecture}/seed{seed}.features.parquet", "features", "one row a RoI: what a frozen detector's classification layer is given; a row group is a batch"),
+    ("results/{experiment}/head_only/order.csv", "head-only-order", "figures of full training, and of the classification layer alone"),
+    ("results/{experiment}/summary.parquet", "collect", "one row a figure: cell, split, scoring, source, metric, value"),
+    ("{training}/config.py", "configs", "the resolved mmengine configuration, headed by its length and command"),
+    ("{training}/train/checkpoint.pth", "train", "trained weights only"),
+    ("{training}/train/history.parquet", "train", "losses, accuracy, learning rate and time per iteration"),
+    ("{training}/train/manifest.json", "train", "where and how it ran: host, versions, hashes, duration, resolved facts"),
+    ("{training}/train/curves/", "train", "training curves for TensorBoard, and files of the other trackers"),
+    ("{training}/work_dir/", "train", "checkpoints to resume from, attempts, and the finished training; Snakemake never removes it"),
+    ("{training}/work_dir/lock", "train", "names the process that writes the training, while there is one"),
+    ("{training}/status.json", "train", "state, iteration, loss, ETA, host and attempt of the running or finished training"),
+    ("{cell}/predictions/{split}/{scoring}.parquet", "predict", "one row a detection"),
+    ("{cell}/predictions/{split}/.{scoring}.parquet.{digest}/", "predict", "what an unfinished prediction goes on from"),
+    ("{cell}/metrics/{split}/{scoring}.json", "evaluate", "LVIS AP and AR, unrounded, with the protocol"),
+    ("{cell}/metrics/{split}/{scoring}.per_category.parquet", "evaluate", "AP per category"),
+    ("{cell}/metrics/{split}/{scoring}.bootstrap.npz", "evaluate", "figures on resampled images, of the first split: behind every interval"),
+    ("{cell}/errors/{split}/{scoring}.json", "evaluate", "types of error, score histogram and calibration, of the first split"),
+    ("{cell}/over_training/{percent}/", "train", "`train/checkpoint.pth` at that share of the training, with its predictions and metrics"),
+    ("{cell}/weight_norms.parquet", "weight-norms", "classifier weight norm per stage and category, with training counts"),
+    ("{cell}/received.json", "unpack", "of a cell that was trained elsewhere: its archive, and what of it was computed again"),
+    ("{output_folder}/manifests/{output}.json", "(every stage)", "where and when the job of an output ran, from which files, with how much memory"),
+    ("{folder}/logs/{stage}.log", "(Snakemake)", "what the stage printed"),
+    ("{folder}/benchmarks/{stage}.tsv", "(Snakemake)", "time and memory of the stage"),
+    ("reports/summary.html", "report", "the report of the experiment that was run last: a copy of its page"),
+    ("reports/index.html", "report", "every experiment that has a report: what, when, verdicts, link"),
+    ("reports/{experiment}/summary.html", "report", "the report, one self-contained page"),
+    ("reports/{experiment}/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate"),
+    ("reports/{experiment}/progress.html", "(Snakemake)", "progress of every training, while the workflow runs; also `status --html`"),
+)  # fmt: skip
+
+_CELL = "results/{experiment}/{architecture}/{activation}/seed{seed}"
+_WARM_START = "results/{experiment}/warm_start/{architecture}"
+_HEAD_ONLY = "results/{experiment}/head_only/{architecture}/{activation}/seed{seed}"
+ABBREVIATIONS = {
+    "cell": (_CELL, _HEAD_ONLY),
+    "training": (_CELL, _HEAD_ONLY, _WARM_START),
+    "folder": (_CELL, _HEAD_ONLY, _WARM_START, "results/{experiment}"),
+}
 
 OUTPUTS_PAGE = """\
 # Outputs

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs.reference import OUTPUTS
 from gumbel.commands import commands, main, parser
 from gumbel.experiment import matrix
-from gumbel.paths import CONFIGS, OUTPUTS, REPOSITORY, job_manifest
+from gumbel.paths import CONFIGS, REPOSITORY, job_manifest
 
 IMAGE = {"id": 1, "height": 8, "width": 8, "neg_category_ids": [], "not_exhaustive_category_ids": []}
 CATEGORY = {"id": 1, "name": "bird", "frequency": "r", "image_count": 0}

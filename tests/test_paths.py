@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from docs.reference import ABBREVIATIONS, OUTPUTS
 from gumbel import paths
 
 CELL = paths.ExperimentPaths("{experiment}").cell("{architecture}", "{activation}", "{seed}")
@@ -28,9 +29,9 @@ def named_by(folder: object) -> Iterator[str]:
 
 def described() -> Iterator[str]:
     """The patterns of the table, each abbreviation written out."""
-    for pattern, _, _ in paths.OUTPUTS:
+    for pattern, _, _ in OUTPUTS:
         first = re.match(r"\{(\w+)\}(?=/)", pattern)
-        abbreviated = paths.ABBREVIATIONS.get(first[1]) if first else None
+        abbreviated = ABBREVIATIONS.get(first[1]) if first else None
         for folder in abbreviated or [""]:
             yield (folder + pattern[first.end() :] if abbreviated else pattern).rstrip("/")
 

@@ -14,8 +14,8 @@ def write_evaluation(
     annotations: Path,
     predictions: Path,
     output: Path,
-    iou_types: Iterable[str] = ("segm", "bbox"),
     *,
+    iou_type: Iterable[str] = ("segm", "bbox"),
     per_category: Path | None = None,
     bootstrap: Path | None = None,
     errors: Path | None = None,
@@ -25,9 +25,10 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """Write the metrics of detections to ``output``, and each further file that is named; return the metrics.
 
-    ``options`` are those of :func:`score`, whose errors it raises; ``replicates`` and ``seed`` those of the bootstrap.
+    ``iou_type`` and ``options`` are those of :func:`score`, whose errors it raises; ``replicates`` and ``seed`` are
+    those of the bootstrap.
     """
-    scores = score(annotations, predictions, iou_types, overlaps=errors is not None, **options)
+    scores = score(annotations, predictions, iou_type, overlaps=errors is not None, **options)
     write_json(output, scores.metrics)
     if per_category:
         with atomic_path(per_category) as temporary:

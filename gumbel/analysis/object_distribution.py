@@ -10,11 +10,11 @@ A class's expected value is the mean of p over the cells, E_u[p(obj = k, u)]: it
 """
 
 from array import array
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from gumbel.datasets.entries import stream_annotations
 from gumbel.evaluation.metrics import mean
@@ -51,8 +51,14 @@ def object_distribution(annotations: Path, grid: int) -> Distribution:
     """
     categories, sizes, objects = _scan(annotations)
     ids = np.array(sorted(categories), dtype=np.int64)
-    image, category, x, y = _resolve(ids, sizes, objects, annotations)
-    cell = _cell(y, grid) * grid + _cell(x, grid)
+    image = pd.Index(list(sizes)).get_indexer(pd.Index(objects["image"]))
+    category = pd.Index(ids).get_indexer(pd.Index(objects["category"]))
+    if min(image.min(initial=0), category.min(initial=0)) < 0:
+        raise ValueError(
+            f"expected every annotation of {annotations} in a known image and category, found others: use LVIS v1"
+        )
+    size = np.array(list(sizes.values()), dtype=np.float64)[image]
+    cell = _cell(objects["y"] / size[:, 1], grid) * grid + _cell(objects["x"] / size[:, 0], grid)
     cells = grid * grid
     occurrences = np.unique((image * len(ids) + category) * cells + cell)  # an image counts once a class and cell
     pairs = np.unique(occurrences // cells)
@@ -71,7 +77,7 @@ def object_distribution(annotations: Path, grid: int) -> Distribution:
     }
 
 
-def _scan(path: Path) -> tuple[dict[int, str], dict[int, tuple[float, float]], dict[str, array]]:
+def _scan(path: Path) -> tuple[dict[int, str], dict[int, tuple[float, float]], dict[str, np.ndarray]]:
     """Frequency by category, (width, height) by image, and columns of image, category and box centre in pixels."""
     categories: dict[int, str] = {}
     sizes: dict[int, tuple[float, float]] = {}
@@ -87,24 +93,7 @@ def _scan(path: Path) -> tuple[dict[int, str], dict[int, tuple[float, float]], d
             sizes[entry["id"]] = (entry["width"], entry["height"])
         elif key == "categories":
             categories[entry["id"]] = entry["frequency"]
-    return categories, sizes, objects
-
-
-def _resolve(
-    ids: np.ndarray, sizes: Mapping[int, tuple[float, float]], objects: Mapping[str, array], path: Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of images and categories, and centres in the unit square, of all objects."""
-    columns = {
-        key: np.frombuffer(values, values.typecode) if values else np.zeros(0, int) for key, values in objects.items()
-    }
-    image_ids = np.array(sorted(sizes), dtype=np.int64)
-    if not (np.isin(columns["image"], image_ids).all() and np.isin(columns["category"], ids).all()):
-        raise ValueError(
-            f"expected every annotation of {path} in a known image and category, found others: use LVIS v1"
-        )
-    image = np.searchsorted(image_ids, columns["image"])
-    size = np.array([sizes[key] for key in image_ids.tolist()], dtype=np.float64)[image]
-    return image, np.searchsorted(ids, columns["category"]), columns["x"] / size[:, 0], columns["y"] / size[:, 1]
+    return categories, sizes, {key: np.array(values, values.typecode) for key, values in objects.items()}
 
 
 def _cell(position: np.ndarray, grid: int) -> np.ndarray:

@@ -55,20 +55,7 @@ IOU_TYPES = ["segm", "bbox", "boundary"]
     file_to_write("--errors", help="also write types of error, score histogram and calibration (JSON)"),
     file_to_write(required=True, help="metrics to write (JSON)"),
 )
-def evaluate(
-    annotations: Path,
-    predictions: Path,
-    iou_type: list[str],
-    images: Path | None,
-    protocol: str,
-    per_category: Path | None,
-    backend: str,
-    bootstrap: Path | None,
-    replicates: int,
-    seed: int,
-    errors: Path | None,
-    output: Path,
-) -> None:
+def evaluate(**given: Any) -> None:
     """Compute the LVIS AP of detections.
 
     Example:
@@ -76,20 +63,7 @@ def evaluate(
     """
     from gumbel.analysis.evaluate import write_evaluation
 
-    write_evaluation(
-        annotations,
-        predictions,
-        output,
-        iou_type,
-        per_category=per_category,
-        bootstrap=bootstrap,
-        errors=errors,
-        replicates=replicates,
-        seed=seed,
-        images=images,
-        protocol=protocol,
-        backend=backend,
-    )
+    write_evaluation(**given)
 
 
 @command(

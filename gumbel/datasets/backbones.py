@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from gumbel import paths
-from gumbel.datasets.published import PATIENCE, Download, Patience
+from gumbel.datasets.published import Download
 
 FILE = paths.CONFIGS / "models" / "backbones.yaml"
 
@@ -28,9 +28,9 @@ def backbones() -> dict[str, Backbone]:
     return {row["name"]: Backbone(**row) for row in yaml.safe_load(FILE.read_text())}
 
 
-def provide(backbone: Backbone, patience: Patience = PATIENCE) -> None:
+def provide(backbone: Backbone) -> None:
     """Download ``backbone`` to its path, or verify the file that is there. Raises as ``download.fetch``."""
     from gumbel.datasets.download import fetch
 
-    fetch(backbone, backbone.path, patience)
+    fetch(backbone, backbone.path)
     print(f"{backbone.path}: verified")

@@ -12,15 +12,21 @@ from threading import Event
 import requests
 import urllib3
 
-from gumbel.datasets.published import PATIENCE, Download, Patience
+from gumbel.datasets.published import Download
 from gumbel.jobs import manifest
 
 #: Answers after which the same request may succeed; any other refusal is final.
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 _CHUNK = 1 << 20
+#: Seconds to wait for a connection, and for what comes over it.
+CONNECT, SILENCE = 30, 60
+#: Attempts in a row that bring nothing, after which it gives up; seconds before the second, and at most before another.
+FAILURES, PAUSE, LONGEST_PAUSE = 8, 5, 60
+#: Seconds between two lines that say how far it is.
+REPORT = 10
 
 
-def fetch(download: Download, path: Path, patience: Patience = PATIENCE, stop: Event | None = None) -> None:
+def fetch(download: Download, path: Path, stop: Event | None = None) -> None:
     """Bring ``download`` to ``path``, unless it is there; what has arrived is kept in ``path`` + ``.part``.
 
     ``stop`` ends the transfer from another thread, with InterruptedError.
@@ -33,7 +39,7 @@ def fetch(download: Download, path: Path, patience: Patience = PATIENCE, stop: E
         verify(path, download)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    transfer = _Transfer(download, path, patience, stop or Event())
+    transfer = _Transfer(download, path, stop or Event())
     part = transfer.part
     resumed = part.exists()
     transfer.run()
@@ -71,11 +77,10 @@ class _Unavailable(Exception):
 class _Transfer:
     """Requests until the ``.part`` file is complete."""
 
-    def __init__(self, download: Download, path: Path, patience: Patience, stop: Event) -> None:
+    def __init__(self, download: Download, path: Path, stop: Event) -> None:
         self.download = download
         self.path = path
         self.part = path.with_name(f"{path.name}.part")
-        self.patience = patience
         self.stop = stop
         self.total = download.bytes
         self.started = self.reported = time.monotonic()
@@ -95,13 +100,13 @@ class _Transfer:
             # A server that starts over each time and fails each time brings nothing new
             failures = 0 if self._size() > furthest else failures + 1
             furthest = max(furthest, self._size())
-            if failures >= self.patience.failures:
+            if failures >= FAILURES:
                 raise ConnectionError(
                     f"expected {self.path.name} from {self.download.url}; found {problem}, after {failures} attempts "
                     f"that brought nothing. Run the command again to go on at {self._size()} bytes, or copy the file "
                     f"to {self.path}"
                 )
-            pause = min(self.patience.longest_pause, self.patience.pause * 2**failures)
+            pause = min(LONGEST_PAUSE, PAUSE * 2**failures)
             print(f"{self.path.name}: {problem}; goes on at {self._size()} bytes in {pause:.0f} s", flush=True)
             self.stop.wait(pause)
             self._check_stop()
@@ -118,8 +123,7 @@ class _Transfer:
         """One request for what is missing, written to disk as it comes."""
         start = self._size()
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        timeout = (self.patience.connect, self.patience.silence)
-        with requests.get(self.download.url, headers=headers, stream=True, timeout=timeout) as response:
+        with requests.get(self.download.url, headers=headers, stream=True, timeout=(CONNECT, SILENCE)) as response:
             if response.status_code in PASSING:
                 raise _Unavailable(f"answer {response.status_code} {response.reason}")
             if response.status_code == 416:  # there is nothing from `start` on
@@ -172,7 +176,7 @@ class _Transfer:
 
     def _report(self, position: int) -> None:
         now = time.monotonic()
-        if now - self.reported < self.patience.report:
+        if now - self.reported < REPORT:
             return
         self.reported = now
         speed = self.received / (now - self.started)

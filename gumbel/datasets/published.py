@@ -1,6 +1,4 @@
-"""Files that others publish, and how long to try to have them."""
-
-from dataclasses import dataclass
+"""Files that others publish."""
 
 from gumbel.section import Section
 
@@ -16,18 +14,3 @@ class Download(Section):
     bytes: int | None
     sha256: str
     source: str
-
-
-@dataclass(frozen=True)
-class Patience:
-    """When to give up, and how often to report. Seconds, but for ``failures``: attempts in a row that bring nothing."""
-
-    connect: float = 30
-    silence: float = 60
-    failures: int = 8
-    pause: float = 5
-    longest_pause: float = 60
-    report: float = 10
-
-
-PATIENCE = Patience()

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from gumbel import paths
-from gumbel.datasets.published import PATIENCE, Download, Patience
+from gumbel.datasets.published import Download
 from gumbel.jobs import manifest
 from gumbel.jobs.files import write_json
 
@@ -36,7 +36,7 @@ def path(source: str) -> Path:
     return paths.given_weights(f"{sha256(source.encode()).hexdigest()[:8]}-{name}")
 
 
-def provide(url: str, patience: Patience = PATIENCE) -> Path:
+def provide(url: str) -> Path:
     """Download ``url`` to its path, unless it is there, and return the path.
 
     The SHA-256 of the first download is written beside it; a file that comes later must have the same. A link of
@@ -56,7 +56,7 @@ def provide(url: str, patience: Patience = PATIENCE) -> Path:
     while True:
         # Unpublished, the first download's hash is any
         wanted = Download(url=asked, bytes=known.get("bytes"), sha256=known.get("sha256", ""), source=source)
-        fetch(wanted, target, patience)
+        fetch(wanted, target)
         if known or _is_weights(target):
             break
         page = _beginning(target).lstrip().startswith(b"<")

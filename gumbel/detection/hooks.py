@@ -128,11 +128,6 @@ class HistoryHook(Hook):
                 "lower the learning rate, or warm it up longer"
             )
 
-    def recent(self, name: str) -> float:
-        """Mean of a column over its last 20 iterations."""
-        values = self.columns[name][-20:]
-        return sum(values) / len(values)
-
     def means(self, first: int, last: int) -> dict[str, float]:
         """Mean of every column but the number of the iteration, over iterations ``first + 1`` to ``last``."""
         chosen = {name: values[first:last] for name, values in self.columns.items() if name != "iteration"}
@@ -218,19 +213,13 @@ class ReportHook(Hook):
         self.attempts.write(done, ended=None if state == "running" else state)
         recent: dict[str, float] = {}
         if len(self.history):
-            loss, seconds, waited = map(self.history.recent, ("loss", "seconds", "waited"))
-            recent = dict(loss=loss, eta_seconds=(iterations - done) * seconds, waiting=waited / seconds)
-        now = status.Status(
-            state=state,
-            iteration=done,
-            iterations=iterations,
-            message=message,
-            attempt=len(self.attempts.all),
-            seconds=self.attempts.seconds,
-            **recent,
-            **self.attempts.current.model_dump(include={"host", "pid", "slurm_job", "gpu", "processes"}),
-        )
-        status.write(self.path, now)
+            now = self.history.means(max(0, done - 20), done)
+            left = (iterations - done) * now["seconds"]
+            recent = dict(loss=now["loss"], eta_seconds=left, waiting=now["waited"] / now["seconds"])
+        place = self.attempts.current.model_dump(include={"host", "pid", "slurm_job", "gpu", "processes"})
+        length = dict(iteration=done, iterations=iterations, seconds=self.attempts.seconds)
+        facts = place | length | recent | {"message": message, "attempt": len(self.attempts.all)}
+        status.write(self.path, status.Status(state=state, **facts))
         if state == "running" and recent:
             name = "/".join(self.path.parts[-4:-1])
             eta = "{:02d}:{:02d}".format(*divmod(int(recent["eta_seconds"]), 60))

@@ -23,7 +23,7 @@ import gumbel.detection.loading  # noqa: F401 - registers its data set
 from gumbel import datasets
 from gumbel.detection.compose import cell_config, infrequent
 from gumbel.detection.parts import as_list, box_heads, mask_heads, roi_extractors, train_dataset
-from gumbel.experiment import matrix
+from gumbel.experiment import inheritance, matrix
 from gumbel.experiment.inheritance import recipes
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
@@ -172,7 +172,7 @@ def fields() -> list[Field]:
     Raises:
         ValueError: a field stands there twice, or nothing says what was released.
     """
-    found = [Field.model_validate(entry) for entry in _facts()["fields"]]
+    found = [Field.model_validate(entry) for entry in inheritance.released()["fields"]]
     names = [field.name for field in found]
     columns = {*_released()[0], "batch", "scoring"}
     for field in found:
@@ -185,11 +185,6 @@ def fields() -> list[Field]:
 
 
 @cache
-def _facts() -> dict[str, Any]:
-    return yaml.safe_load((PAPER / "recipe.yaml").read_text())
-
-
-@cache
 def _released() -> list[dict[str, str]]:
     with (PAPER / "recipes.csv").open() as file:
         return list(csv.DictReader(file))
@@ -197,7 +192,7 @@ def _released() -> list[dict[str, str]]:
 
 def _released_row(recipe: str, architecture: str, activation: str) -> dict[str, Any] | None:
     """The released cell by the names of :func:`fields`: the stand-in's where the activation was not released."""
-    facts = _facts()
+    facts = inheritance.released()
     family = recipes()[recipe]
     cell = family.cell.format(facts["architectures"].get(architecture))
     rows = {row["activation"]: row for row in _released() if row["cell"] == cell}
@@ -229,8 +224,8 @@ def _released_loss(loss: dict[str, Any], activation: str) -> str:
     variant = None if loss["type"] == "CrossEntropyLoss" else "released"
     spared = 0
     if "lambda_" in loss:
-        name = next(field.released for field in fields() if field.name == "dataset")
-        spared = len(infrequent(datasets.get(name).of("", Path(), {}), loss["lambda_"]))
+        data = datasets.get(inheritance.released_dataset()).of("", Path(), {})
+        spared = len(infrequent(data, loss["lambda_"]))
     return _loss_in_words(activation, variant, loss.get("loss_weight", 1.0), spared)
 
 

@@ -31,16 +31,7 @@ from gumbel.jobs.terminal import say
 from gumbel.paths import CellPaths, TrainingPaths
 
 #: What a configuration says beside what decides the weights; of the data loader, how its processes work.
-_WITHOUT_EFFECT = (
-    "cell",
-    "default_hooks",
-    "log_level",
-    "log_processor",
-    "test_dataloaders",
-    "vis_backends",
-    "visualizer",
-    "work_dir",
-)
+_WITHOUT_EFFECT = ("cell", "default_hooks", "log_level", "log_processor", "test_dataloaders", "visualizer")
 _LOADING = ("num_workers", "persistent_workers", "pin_memory", "prefetch_factor")
 
 

@@ -72,14 +72,15 @@ def resolved(record: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def recipes() -> dict[str, Recipe]:
     """Every recipe by its name."""
-    return {name: Recipe.model_validate(entry) for name, entry in _record()["recipes"].items()}
+    return {name: Recipe.model_validate(entry) for name, entry in released()["recipes"].items()}
 
 
 def released_dataset() -> str:
     """The data set of every recipe."""
-    return next(field["released"] for field in _record()["fields"] if field["name"] == "dataset")
+    return next(field["released"] for field in released()["fields"] if field["name"] == "dataset")
 
 
 @cache
-def _record() -> Any:
+def released() -> Any:
+    """What is known of the released configurations: configs/paper/recipe.yaml."""
     return yaml.safe_load((CONFIGS / "paper" / "recipe.yaml").read_text())

@@ -99,9 +99,9 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cpus": os.cpu_count(),
-        "gpus": gpus(),
+        "gpus": gpus("name", "memory.total", "driver_version"),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "commit": _commit(),
         "slurm": {key: value for key, value in os.environ.items() if key in SLURM},
         "command": " ".join(sys.argv),
@@ -126,9 +126,8 @@ def peak_gpu_memory_bytes() -> int | None:
     return max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count()))
 
 
-def gpus() -> list[dict[str, str]]:
-    """Model, memory and driver of every GPU that the job can see, as ``nvidia-smi`` tells; none without it."""
-    columns = ("name", "memory.total", "driver_version")
+def gpus(*columns: str) -> list[dict[str, str]]:
+    """What ``nvidia-smi`` tells of every GPU that the job can see: its ``columns``; none without it."""
     command = ["nvidia-smi", f"--query-gpu={','.join(columns)}", "--format=csv,noheader"]
     try:
         lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
@@ -137,7 +136,8 @@ def gpus() -> list[dict[str, str]]:
     return [dict(zip(columns, map(str.strip, line.split(",")), strict=True)) for line in lines]
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Version of an installed package."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
 Item = TypeVar("Item")
 
@@ -25,30 +24,11 @@ def track(
 
     ``total`` is the sum of the items' ``size``; without it, their number if they have one.
     """
+    from tqdm import tqdm
+
     total = len(items) if total is None and isinstance(items, Sized) else total
-    with _tqdm()(total=total, **_settings(what)) as bar:
+    # It goes when the work is done; `None` is tqdm's word for "on a terminal only"
+    with tqdm(total=total, desc=f"  {what}", disable=None, delay=DELAY, leave=False) as bar:
         for item in items:
             yield item
             bar.update(size(item))
-
-
-@contextmanager
-def track_reading(path: Path, opener: Callable[..., Any] = open, encoding: str = "utf-8") -> Iterator[TextIO]:
-    """A text file, with a progress bar on stderr while it is read, if that is a terminal."""
-    size = path.stat().st_size if opener is open else None
-    with (
-        opener(path, "rt", encoding=encoding) as file,
-        _tqdm().wrapattr(file, "read", total=size, **_settings(f"reading {path.name}")) as watched,
-    ):
-        yield watched
-
-
-def _tqdm() -> Any:
-    from tqdm import tqdm
-
-    return tqdm
-
-
-def _settings(what: str) -> dict[str, Any]:
-    """A bar that goes when the work is done; ``disable=None`` is tqdm's word for "on a terminal only"."""
-    return {"desc": f"  {what}", "disable": None, "delay": DELAY, "leave": False}

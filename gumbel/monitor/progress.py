@@ -14,6 +14,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+import psutil
+
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.jobs import manifest, status
@@ -78,9 +80,9 @@ class Step:
     outputs: tuple[Path, ...]
     later: tuple[Path, ...] = ()
 
-    def is_done(self, root: Path = Path()) -> bool:
+    def is_done(self) -> bool:
         made = zip_longest(self.outputs, self.later)
-        return all((root / path).exists() or (later and (root / later).exists()) for path, later in made)
+        return all(path.exists() or (later and later.exists()) for path, later in made)
 
 
 def lines(experiment: Experiment, now: float | None = None) -> list[Line]:
@@ -164,18 +166,18 @@ def steps(experiment: Experiment, cell: matrix.Cell) -> list[Step]:
     ]
 
 
-def cell_failure(cell: matrix.Cell, experiment: Experiment, root: Path = Path()) -> Failure | None:
+def cell_failure(cell: matrix.Cell, experiment: Experiment) -> Failure | None:
     """The first job of a cell whose last attempt failed and whose file is not there."""
     paths = cell.paths(experiment)
-    if failed := _training_failure(paths, root):
+    if failed := _training_failure(paths):
         return failed
-    missing = (job for job in steps(experiment, cell) if not job.is_done(root))
-    return next(filter(None, (failure(paths.log(job.name), root) for job in missing)), None)
+    missing = (job for job in steps(experiment, cell) if not job.is_done())
+    return next(filter(None, (failure(paths.log(job.name)) for job in missing)), None)
 
 
-def failure(log: Path, root: Path = Path()) -> Failure | None:
+def failure(log: Path) -> Failure | None:
     """What a job said as it failed: every subcommand ends with ``gumbel STAGE: reason`` then."""
-    last = last_lines(root / log, 30)
+    last = last_lines(log, 30)
     start = next((number for number, line in enumerate(last) if re.match(r"gumbel [\w-]+: ", line)), None)
     return None if start is None else Failure(one_line("\n".join(last[start:]).partition(": ")[2]), log)
 
@@ -262,7 +264,7 @@ def _running(line: Line, said: Status, now: float) -> Line:
     if (said.waiting or 0.0) >= WORTH_TELLING:
         detail += f", waits for data {said.waiting:.0%} of the time"
     state: State = "running"
-    if _is_gone(said):
+    if said.host == platform.node() and said.pid is not None and not psutil.pid_exists(said.pid):
         state, detail = "interrupted", f"{detail}; its process is gone"
     elif quiet > STALE_SECONDS:
         state, detail = "stalled?", f"{detail}; last heard of {duration(quiet)} ago"
@@ -298,17 +300,17 @@ def _with_totals(found: list[Line]) -> list[Line]:
     ]
 
 
-def _training_failure(paths: TrainingPaths, root: Path = Path()) -> Failure | None:
-    said = tolerant(status.read, root / paths.status)
+def _training_failure(paths: TrainingPaths) -> Failure | None:
+    said = tolerant(status.read, paths.status)
     if said and said.state == "failed":
         return Failure(one_line(said.message or "training failed"), paths.log("train"))
-    if (said and said.state in ("running", "interrupted")) or _is_trained(paths, root):
+    if (said and said.state in ("running", "interrupted")) or _is_trained(paths):
         return None
-    return failure(paths.log("train" if (root / paths.config).exists() else "config"), root)
+    return failure(paths.log("train" if paths.config.exists() else "config"))
 
 
-def _is_trained(paths: TrainingPaths, root: Path = Path()) -> bool:
-    return (root / paths.manifest).exists() and (root / paths.history).exists()
+def _is_trained(paths: TrainingPaths) -> bool:
+    return paths.manifest.exists() and paths.history.exists()
 
 
 def _precision(paths: CellPaths, experiment: Experiment) -> str:
@@ -323,17 +325,6 @@ def _precision(paths: CellPaths, experiment: Experiment) -> str:
 
 def _place(said: Status) -> str:
     return f"iteration {said.iteration}/{said.iterations}" if said.iterations else "starting"
-
-
-def _is_gone(said: Status) -> bool:
-    """Whether the process that said so ran on this host and runs no longer."""
-    if said.host != platform.node() or said.pid is None or not 0 < said.pid < 2**31:
-        return False
-    try:
-        os.kill(said.pid, 0)
-    except OSError as error:  # else it is somebody else's
-        return isinstance(error, ProcessLookupError)
-    return False
 
 
 def tolerant(read: Callable[[Path], Record], path: Path) -> Record | None:

@@ -1,22 +1,19 @@
 """What a training needs of the machine and of the disk, each looked at in seconds."""
 
-import importlib.metadata
-import netrc
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import requests.utils
 import torch
 
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
-from gumbel.jobs.manifest import sha256
+from gumbel.jobs import manifest
 from gumbel.paths import REPOSITORY, ExperimentPaths
 
 #: Packages whose version decides a training's result, or whether it runs at all.
@@ -48,18 +45,11 @@ def versions(pins: Path = REPOSITORY / "requirements.txt") -> Check:
     """The installed versions of decisive packages against the pinned ones."""
     lines = (line.partition("==") for line in pins.read_text().splitlines() if "==" in line and line[0] != "#")
     pinned = {name: version for name, _, version in lines}
-    found = {name: _installed(name) for name in DECISIVE}
+    found = {name: str(manifest.version(name)).partition("+")[0] for name in DECISIVE}
     wrong = [f"{name} {found[name]} instead of {pinned[name]}" for name in DECISIVE if found[name] != pinned[name]]
     listed = ", ".join(f"{name} {version}" for name, version in found.items())
     words = "; ".join(wrong) or listed
     return Check("versions", not wrong, words, "run `make install`, or pip install the pinned ones")
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name).partition("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def operators(device: str) -> Check:
@@ -97,7 +87,9 @@ def drivers(minima: Mapping[int, int] = DRIVERS) -> Iterator[Check]:
         return
     build, oldest = torch.version.cuda, minima.get(int(torch.version.cuda.partition(".")[0]), 0)
     compiled = sorted(int(each[3:]) for each in torch.cuda.get_arch_list() if each.startswith("sm_"))
-    for name, driver, capability in _nvidia_gpus():
+    # torch says nothing of a GPU that is too new
+    for gpu in manifest.gpus("name", "driver_version", "compute_cap"):
+        name, driver, capability = gpu.values()
         major, minor = capability.split(".")
         old = int(driver.partition(".")[0]) < oldest
         # Code for a capability runs on later ones of the same major number
@@ -108,16 +100,6 @@ def drivers(minima: Mapping[int, int] = DRIVERS) -> Iterator[Check]:
             problems.append(f"compute capability {capability}, where this build has {listed}")
         words = "; ".join(problems) or f"driver {driver}, compute capability {capability}"
         yield Check(f"torch {torch.__version__} for CUDA {build} on {name}", not problems, words, remedy)
-
-
-def _nvidia_gpus() -> list[list[str]]:
-    """Name, driver and compute capability of each GPU, as nvidia-smi says; torch says nothing where it is too new."""
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"]
-    try:
-        printed = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [[each.strip() for each in line.split(",")] for line in printed.splitlines() if line.count(",") == 2]
 
 
 def gpus(needed: int, memory_bytes: float) -> Iterator[Check]:
@@ -210,7 +192,9 @@ def trackers(experiment: Experiment) -> Iterator[Check]:
     if "wandb" not in experiment.track:
         return
     mode, host = os.environ.get("WANDB_MODE", "online"), os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    found = "WANDB_API_KEY" if os.environ.get("WANDB_API_KEY") else _in_netrc(urlsplit(host).hostname or host)
+    found = "WANDB_API_KEY" if os.environ.get("WANDB_API_KEY") else None
+    if not found and requests.utils.get_netrc_auth(host):  # as W&B asks
+        found = os.environ.get("NETRC", "~/.netrc")
     words = f"WANDB_MODE is {mode}" if mode != "online" else f"a key of {host} in {found}" if found else "no key"
     remedy = (
         "run `wandb login`, set WANDB_API_KEY or WANDB_MODE=offline where trainings run, or leave it out of `track`"
@@ -218,17 +202,8 @@ def trackers(experiment: Experiment) -> Iterator[Check]:
     yield Check("W&B", mode != "online" or bool(found), words, remedy)
 
 
-def _in_netrc(host: str) -> str | None:
-    """The file with passwords of hosts, if ``host`` is in it."""
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return str(path) if host in netrc.netrc(path).hosts else None
-    except (OSError, netrc.NetrcParseError):
-        return None
-
-
 def _file(what: str, path: Path, digits: str, right: str, remedy: str) -> Check:
     """Whether the SHA-256 of ``path`` begins with ``digits``."""
-    found = sha256(path) if path.exists() else "nothing"
+    found = manifest.sha256(path) if path.exists() else "nothing"
     passed = found.startswith(digits)
     return Check(f"{what} {path}", passed, right if passed else f"SHA-256 {found}", remedy)

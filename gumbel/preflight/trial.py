@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, get_args
 
-import orjson
+import msgspec
 import torch
 
 from gumbel.experiment.schema import Experiment, Precision, Training
@@ -124,7 +124,7 @@ def read(path: Path) -> Trial | None:
     """The trial that is kept at ``path``, if there is one."""
     if not path.exists():
         return None
-    record = orjson.loads(path.read_bytes())
+    record = msgspec.json.decode(path.read_bytes())
     kept = [Row(**row | {"steps": [Step(**step) for step in row["steps"]]}) for row in record.pop("rows")]
     return Trial(**record, rows=kept)
 

@@ -1,7 +1,6 @@
 """Two experiments side by side: which settings differ, and what that did to the cells that both have."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -30,8 +29,8 @@ class Compared(NamedTuple):
     without: list[str]
 
 
-def compare_experiments(first: Experiment, second: Experiment, root: Path = Path(".")) -> Compared:
-    """Compare the cells that two experiments below ``root`` share, by the masks of their first split.
+def compare_experiments(first: Experiment, second: Experiment) -> Compared:
+    """Compare the cells that two experiments share, by the masks of their first split.
 
     Intervals are those of :func:`gumbel.evaluation.bootstrap.paired_difference`.
 
@@ -51,7 +50,7 @@ def compare_experiments(first: Experiment, second: Experiment, root: Path = Path
             only = first if _names(first, architecture, side) else second
             without.append(f"{label}: only in {only.name}")
             continue
-        found = [list(load_seeds(one, architecture, side, root).values()) for one in (first, second)]
+        found = [list(load_seeds(one, architecture, side).values()) for one in (first, second)]
         if missing := [one.name for one, seeds in zip((first, second), found, strict=True) if not seeds]:
             without.append(f"{label}: not evaluated in {' and '.join(missing)}")
             continue

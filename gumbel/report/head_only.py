@@ -2,7 +2,6 @@
 
 import json
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,21 @@ from gumbel.words import architecture_name, percent
 METRICS = ("AP", "APr", "APc", "APf")
 
 
-def figures(experiment: Experiment, root: Path = Path(".")) -> pd.DataFrame:
+def figures(experiment: Experiment) -> pd.DataFrame:
     """Mask figures of every cell on the first split, one row each: architecture, activation, seed, metric, full, head.
 
     ``full`` is the fully trained cell's figure, ``head`` head-only's, both as trained, unrounded; NaN where missing.
     """
     rows = []
     for cell in matrix.cells(experiment):
-        full = _metrics(cell.paths(experiment), experiment, root)
-        head = _metrics(ExperimentPaths(experiment.name).head_only(**vars(cell)), experiment, root)
+        full = _metrics(cell.paths(experiment), experiment)
+        head = _metrics(ExperimentPaths(experiment.name).head_only(**vars(cell)), experiment)
         rows += [vars(cell) | {"metric": name, "full": full.get(name), "head": head.get(name)} for name in METRICS]
     return pd.DataFrame(rows)
 
 
-def _metrics(files: CellPaths, experiment: Experiment, root: Path) -> dict[str, Any]:
-    path = root / files.metrics(experiment.splits[0], "matched")
+def _metrics(files: CellPaths, experiment: Experiment) -> dict[str, Any]:
+    path = files.metrics(experiment.splits[0], "matched")
     return json.loads(path.read_text())["segm"] if path.exists() else {}
 
 

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gumbel import html
@@ -25,18 +24,17 @@ class Row:
     finished: str
 
 
-def write_index(root: Path = Path(".")) -> None:
+def write_index() -> None:
     """Write ``reports/index.html`` from the exports of every report that is there."""
-    index = root / INDEX
-    page = html.environment().get_template("index.html.j2").render(rows=list(rows(root)), style=html.style())
-    with atomic_path(index) as temporary:
+    page = html.environment().get_template("index.html.j2").render(rows=list(rows()), style=html.style())
+    with atomic_path(INDEX) as temporary:
         temporary.write_text(page)
 
 
-def rows(root: Path = Path(".")) -> Iterator[Row]:
-    """The experiments with a report below ``root``, the last one first; a damaged export is left out."""
+def rows() -> Iterator[Row]:
+    """The experiments with a report, the last one first; a damaged export is left out."""
     found = []
-    for path in (root / INDEX.parent).glob("*/exports/results.json"):
+    for path in INDEX.parent.glob("*/exports/results.json"):
         try:
             found.append(_row(json.loads(path.read_text())))
         except (OSError, ValueError, KeyError):

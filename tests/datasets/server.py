@@ -3,17 +3,23 @@
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
-from gumbel.datasets.download import Patience
+from gumbel.datasets import download
 
 #: Hardly any pause; silence is long, for a machine that is busy.
-HASTE = Patience(connect=30, silence=30, failures=3, pause=0.01, longest_pause=0.02, report=60)
+HASTE = {"SILENCE": 30, "FAILURES": 3, "PAUSE": 0.01, "LONGEST_PAUSE": 0.02, "REPORT": 60}
 #: For faults that are silence. Answers that a busy machine gives too late are asked for again.
-IMPATIENT = replace(HASTE, silence=1, failures=20)
+IMPATIENT = {"SILENCE": 1, "FAILURES": 20}
+
+
+def patience(**settings: float) -> AbstractContextManager[object]:
+    """Within the block downloads have these settings."""
+    return mock.patch.multiple(download, **settings)
 
 
 @dataclass
@@ -47,7 +53,8 @@ def serve(folder: Path) -> Iterator[Server]:
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield server
+        with patience(**HASTE):
+            yield server
     finally:
         server.over.set()
         httpd.shutdown()

@@ -8,7 +8,7 @@ import pytest
 from gumbel.datasets import backbones
 from gumbel.experiment import architectures, matrix
 from gumbel.paths import CONFIGS
-from tests.datasets.server import HASTE, serve
+from tests.datasets.server import serve
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")
 CELLS = {"mask_rcnn_r50": "M-R50", "mask_rcnn_r101": "M-R101", "mask_rcnn_x101": "M-X101"}
@@ -42,9 +42,9 @@ def test_weights_are_downloaded_to_where_trainings_look_unless_they_are_others(t
         ours = backbones.backbones()["resnext101_64x4d-ee2c6f71"].model_copy(
             update={"url": f"{server.url}/weights.pth", "sha256": digits}
         )
-        backbones.provide(ours, HASTE)
+        backbones.provide(ours)
         assert ours.path.read_bytes() == b"weights"
         ours.path.unlink()
         with pytest.raises(ValueError, match=r"expected .* of SHA-256 ee2c6f71; found 7 bytes"):
-            backbones.provide(ours.model_copy(update={"sha256": "ee2c6f71"}), HASTE)
+            backbones.provide(ours.model_copy(update={"sha256": "ee2c6f71"}))
         assert not ours.path.exists()

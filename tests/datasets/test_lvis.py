@@ -15,12 +15,11 @@ import pytest
 from filelock import FileLock
 
 from gumbel.datasets import lvis_v1
-from gumbel.datasets.download import Patience
 from gumbel.datasets.lvis_v1 import Facts, published
 from gumbel.datasets.lvis_v1 import provide as lvis
 from gumbel.experiment import matrix
 from gumbel.paths import REPOSITORY, DataPaths
-from tests.datasets.server import HASTE, IMPATIENT, Server, serve
+from tests.datasets.server import IMPATIENT, Server, patience, serve
 
 ROWS = [
     {"id": "1", "name": "cat", "synset": "cat.n.01", "frequency": "f", "image_count": "3", "instance_count": "4"},
@@ -71,8 +70,8 @@ class Miniature:
     root: Path
     links: DataPaths
 
-    def provide(self, patience: Patience = HASTE, **settings: object) -> None:
-        lvis.provide(self.root, self.links, self.facts, patience, **settings)
+    def provide(self, **settings: object) -> None:
+        lvis.provide(self.root, self.links, self.facts, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +184,8 @@ def test_links_lead_to_an_absolute_copy_absolutely_and_inside_the_project_relati
 @pytest.mark.parametrize("fault", ["truncate", "stall", "503", "ignore truncate", "reset"])
 def test_a_faulty_server_is_survived(mini, fault):
     mini.server.faults = [fault] * 4
-    mini.provide(IMPATIENT)
+    with patience(**IMPATIENT):
+        mini.provide()
     assert_whole(mini.links)
 
 
@@ -208,7 +208,7 @@ def test_a_failed_file_keeps_the_others_for_the_next_run(mini):
         for archive in mini.facts.archives
     ]
     with pytest.raises(ValueError, match=r"train2017\.zip at .*; found answer 404"):
-        lvis.provide(mini.root, mini.links, mini.facts.model_copy(update={"archives": broken}), HASTE)
+        lvis.provide(mini.root, mini.links, mini.facts.model_copy(update={"archives": broken}))
     mini.server.requests.clear()
     mini.provide()
     assert_whole(mini.links)

@@ -11,10 +11,11 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from gumbel.datasets.annotations import polygons
+from gumbel.datasets.lvis_v1 import CATEGORIES
 from gumbel.datasets.mini import SPLITS, MiniData, longtail, scenes
 from gumbel.datasets.mini import generate as mini
 from gumbel.datasets.mini.artists import artists
-from gumbel.datasets.mini.pictures import LVIS_CATEGORIES, PICTURES, drawings, things
+from gumbel.datasets.mini.pictures import PICTURES, drawings, things
 
 SMALL = MiniData(
     seed=3,
@@ -142,7 +143,7 @@ def test_a_folder_with_other_files_is_refused_and_kept(tmp_path):
 
 
 def test_categories_are_true_lvis_ones_sorted_by_id(splits):
-    with LVIS_CATEGORIES.open(newline="") as file:
+    with CATEGORIES.open(newline="") as file:
         official = {int(row["id"]): row for row in csv.DictReader(file)}
     assert len(official) == 1203
     for record in splits.values():

@@ -7,7 +7,7 @@ import torch
 
 from gumbel.datasets import weights
 from gumbel.jobs.manifest import sha256
-from tests.datasets.server import HASTE, serve
+from tests.datasets.server import serve
 
 PAGE = b"\n<!DOCTYPE html><html><body>Sign up to see epoch_24.pth</body></html>"
 
@@ -29,47 +29,47 @@ def server(tmp_path, monkeypatch):
 
 def test_the_first_download_is_recorded_and_not_repeated(server):
     url = f"{server.url}/epoch_24.pth"
-    path = weights.provide(url, HASTE)
+    path = weights.provide(url)
     assert path == weights.path(url)
     record = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert (record["url"], record["sha256"], record["bytes"]) == (url, sha256(path), path.stat().st_size)
-    weights.provide(url, HASTE)
+    weights.provide(url)
     assert len(server.requests) == 1
     path.unlink()
-    weights.provide(url, HASTE)
+    weights.provide(url)
     assert sha256(path) == record["sha256"]
 
 
 def test_a_later_download_of_another_file_is_refused(server):
     url = f"{server.url}/epoch_24.pth"
-    path = weights.provide(url, HASTE)
+    path = weights.provide(url)
     first = sha256(path)
     torch.save({"state_dict": {"a": torch.zeros(3)}}, server.folder / "epoch_24.pth")
     path.unlink()
     with pytest.raises(ValueError, match=first):
-        weights.provide(url, HASTE)
+        weights.provide(url)
     assert not path.exists()
 
 
 def test_a_file_that_was_changed_is_refused(server):
-    path = weights.provide(f"{server.url}/epoch_24.pth", HASTE)
+    path = weights.provide(f"{server.url}/epoch_24.pth")
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"expected .* SHA-256 .*; found .*remove it and try again"):
-        weights.provide(f"{server.url}/epoch_24.pth", HASTE)
+        weights.provide(f"{server.url}/epoch_24.pth")
 
 
 def test_a_link_to_a_page_about_the_file_is_mended(server, capsys):
     url = f"{server.url}/epoch_24.pth?dl=0"
-    path = weights.provide(url, HASTE)
+    path = weights.provide(url)
     assert [name for name, _ in server.requests] == ["/epoch_24.pth?dl=0", "/epoch_24.pth?dl=1"]
     assert sha256(path) == sha256(server.folder / "epoch_24.pth")
     assert json.loads(path.with_name(f"{path.name}.json").read_text())["url"] == url
     assert f"asking for {server.url}/epoch_24.pth?dl=1" in capsys.readouterr().out
-    weights.provide(url, HASTE)
+    weights.provide(url)
     # It is known now, and not asked for
     assert len(server.requests) == 2
     path.unlink()
-    weights.provide(url, HASTE)
+    weights.provide(url)
     assert sha256(path) == sha256(server.folder / "epoch_24.pth")
 
 
@@ -78,14 +78,14 @@ def test_what_is_no_weights_is_refused_with_what_to_do_and_not_kept(server, cont
     (server.folder / "page.pth").write_bytes(content)
     url = f"{server.url}/page.pth"
     with pytest.raises(ValueError, match=r"expected weights .*found .*copy it to data/weights/\w{8}-page\.pth"):
-        weights.provide(url, HASTE)
+        weights.provide(url)
     assert not weights.path(url).exists()
     assert not list(weights.path(url).parent.glob("*.json"))
 
 
 def test_files_of_before_torch_1_6_are_weights_too(server):
     torch.save({"a": torch.ones(3)}, server.folder / "page.pth", _use_new_zipfile_serialization=False)
-    assert weights.provide(f"{server.url}/page.pth", HASTE).exists()
+    assert weights.provide(f"{server.url}/page.pth").exists()
 
 
 def test_two_links_to_files_of_one_name_lie_apart_and_a_path_stays_a_path():

@@ -19,7 +19,7 @@ from gumbel.experiment import matrix
 from gumbel.experiment.schema import Widths
 from gumbel.jobs import manifest, status
 from gumbel.paths import CONFIGS, ExperimentPaths
-from tests.datasets.server import HASTE, serve
+from tests.datasets.server import serve
 from tests.detection.conftest import TINY
 
 CATEGORIES, BASE, FPN, FC = 9, 8, 16, 32  # the widths of TINY
@@ -260,7 +260,7 @@ def test_weights_in_the_layout_of_the_published_ones_come_from_a_link_to_a_page_
             }
         )
         write_configs(small, [files.config])
-        weights.provide(small.checkpoints[str(cell)], HASTE)
+        weights.provide(small.checkpoints[str(cell)])
     convert(weights.path(small.checkpoints[str(cell)]), files.config)
     converted = load_weights(files.checkpoint)
     assert all(torch.equal(converted[name], tensor) for name, tensor in state.items())

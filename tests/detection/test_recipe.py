@@ -175,7 +175,9 @@ def test_an_activation_that_was_not_released_is_compared_with_the_stand_in(activ
 
 @pytest.mark.parametrize("fields", [[{"name": "lr"}] * 2, [{"name": "made_up"}], [{"name": "lr", "realesed": 1}]])
 def test_a_field_that_stands_there_twice_or_without_a_released_value_is_refused(monkeypatch, fields):
-    monkeypatch.setattr(recipe, "_facts", lambda: {"fields": [{"label": "", "ours": "lr"} | each for each in fields]})
+    monkeypatch.setattr(
+        recipe.inheritance, "released", lambda: {"fields": [{"label": "", "ours": "lr"} | each for each in fields]}
+    )
     with pytest.raises(ValueError, match=r"expected (lr|made_up) once among|Extra inputs"):
         recipe.fields.__wrapped__()
 

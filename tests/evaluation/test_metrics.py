@@ -7,20 +7,26 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gumbel.evaluation.bootstrap import interval, load
 from gumbel.evaluation.lvis_ap import score
 from gumbel.evaluation.metrics import METRICS, SHOWN
-from gumbel.paths import REPOSITORY
+from gumbel.experiment import matrix
+from gumbel.paths import REPOSITORY, ExperimentPaths
 from tests.evaluation import federated
+from tests.report import fixtures
 
 PAGE = (REPOSITORY / "docs" / "how-to" / "add-a-metric.md").read_text()
 
 
-def test_the_page_on_adding_a_metric_adds_one_to_figures_replicates_and_matrix(tmp_path):
+@pytest.mark.slow
+def test_the_page_on_adding_a_metric_adds_one_to_figures_replicates_report_and_exports(tmp_path):
     shutil.copytree(REPOSITORY / "gumbel", tmp_path / "gumbel", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
+    for folder in ("configs", "reports/templates"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    shutil.copy(REPOSITORY / "CITATION.cff", tmp_path)  # exports name the authors
     module = tmp_path / "gumbel" / "evaluation" / "metrics.py"
     assert str(module.relative_to(tmp_path)) in PAGE
     entry = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL).group(1)
@@ -45,12 +51,25 @@ def test_the_page_on_adding_a_metric_adds_one_to_figures_replicates_and_matrix(t
         assert interval([resamples[iou_type]], "AP50r").estimate == pytest.approx(expected)
         assert np.ptp(resamples[iou_type].bootstrap["AP50r"]) > 0
     assert "AP50r" in run("-m", "gumbel", "compare", "--annotations", "val.json", *[str(predictions)] * 2)
-    shown = json.loads(
-        run("-c", "import json; from gumbel.evaluation.metrics import SHOWN; print(json.dumps(list(SHOWN.items())))")
+    experiment = fixtures.make_experiment(
+        architectures=["mask_rcnn_r50"], activations=["softmax", "gumbel"], splits=["val"], snapshots=[]
     )
-    assert [[list(figure), heading] for figure, heading in SHOWN.items()] + [[["segm", "AP50r"], "AP50r"]] == sorted(
-        shown, key=lambda item: item[1] == "AP50r"
-    )
+    fixtures.build(tmp_path, experiment, categories=9)
+    for cell in matrix.cells(experiment):
+        files = cell.paths(experiment)
+        shutil.copy(tmp_path / "metrics.json", tmp_path / files.metrics("val", "matched"))
+        shutil.copy(tmp_path / "bootstrap.npz", tmp_path / files.bootstrap("val", "matched"))
+    given = ("--experiment", experiment.model_dump_json(), "--output")
+    run("-m", "gumbel", "collect", *given, str(ExperimentPaths("fake").summary))
+    run("-m", "gumbel", "report", *given, "reports/summary.html")
+    exports = tmp_path / ExperimentPaths("fake").exports
+    expected = 100 * metrics["segm"]["AP50r"]
+    assert pd.read_csv(exports / "matrix.csv")["AP50r"].tolist() == pytest.approx([expected] * 2)
+    page = (tmp_path / "reports/summary.html").read_text()
+    (matrix_of_the_page, *_) = [table for table in re.findall("<table.*?</table>", page, re.DOTALL) if "AP50r" in table]
+    for text in (matrix_of_the_page, (exports / "tables.tex").read_text(), (exports / "report.md").read_text()):
+        assert "AP50r" in text
+        assert text.count(f"{expected:.1f}") >= 2
 
 
 def test_every_metric_has_a_name_of_its_own():

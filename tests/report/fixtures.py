@@ -2,7 +2,10 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +22,8 @@ from gumbel.experiment.schema import Experiment
 from gumbel.jobs import status
 from gumbel.jobs.files import atomic_path, write_json
 from gumbel.paths import CellPaths, ExperimentPaths
+
+Made = TypeVar("Made")
 
 ARCHITECTURES = ["mask_rcnn_r50", "mask_rcnn_r101", "mask_rcnn_x101", "cascade_r101", "htc_r101"]
 NAMES = ["banana", "teddy_bear", "mug", "clock", "kite", "<b>lamp</b>", "pigeon", "shoe", "zebra"]
@@ -73,6 +78,12 @@ def build(root: Path, experiment: Experiment, categories: int = 45) -> None:
             "images": np.array(800),
         },
     )
+
+
+def below(root: Path, make: Callable[..., Made], *arguments: object) -> Made:
+    """What ``make`` gives where the results lie below ``root``."""
+    with chdir(root):
+        return make(*arguments)
 
 
 def write_recipe(root: Path, experiment: Experiment) -> None:

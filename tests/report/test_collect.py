@@ -30,14 +30,14 @@ def cell_paths(built: Built, number: int) -> CellPaths:
 
 
 def states(built: Built) -> list[tuple[str, str]]:
-    table = collect(built[1], built[0])
+    table = fixtures.below(built[0], collect, built[1])
     rows = table[table["source"] == "cell"]
     return list(zip(rows["state"], rows["text"].fillna(""), strict=True))
 
 
 def test_every_figure_of_every_metrics_file_is_a_row(built: Built) -> None:
     root, experiment = built
-    rows = collect(experiment, root)
+    rows = fixtures.below(root, collect, experiment)
     found = rows[rows["source"] == "evaluation"].set_index(
         ["architecture", "activation", "seed", "split", "scoring", "iou_type", "metric"]
     )["value"]
@@ -55,7 +55,7 @@ def test_every_figure_of_every_metrics_file_is_a_row(built: Built) -> None:
 
 def test_every_figure_over_training_is_a_row_with_its_percentage(built: Built) -> None:
     root, experiment = built
-    rows = collect(experiment, root)
+    rows = fixtures.below(root, collect, experiment)
     rows = rows[(rows["source"] == "over_training") & (rows["iou_type"] == "segm") & (rows["metric"] == "AP")]
     assert len(rows) == len(matrix.cells(experiment)) * len(experiment.snapshots)
     for row in rows.itertuples():
@@ -66,7 +66,7 @@ def test_every_figure_over_training_is_a_row_with_its_percentage(built: Built) -
 def test_weight_norm_statistics_agree_with_scipy(built: Built) -> None:
     from scipy import stats
 
-    rows = collect(built[1], built[0])
+    rows = fixtures.below(built[0], collect, built[1])
     table = pd.read_parquet(cell_paths(built, 5).weight_norms)
     cell = rows[
         (rows["source"] == "weight_norms") & (rows["architecture"] == "cascade_r101") & (rows["activation"] == "gumbel")
@@ -78,14 +78,14 @@ def test_weight_norm_statistics_agree_with_scipy(built: Built) -> None:
 
 
 def test_the_columns_are_those_that_are_documented(built: Built, tmp_path: Path) -> None:
-    table = collect(built[1], built[0])
+    table = fixtures.below(built[0], collect, built[1])
     assert {name: str(kind) for name, kind in table.dtypes.items()} == COLUMNS
     table.to_parquet(tmp_path / "summary.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "summary.parquet"), table)
 
 
 def test_the_paper_rows_are_fractions_with_their_bounds(built: Built) -> None:
-    table = collect(built[1], built[0])
+    table = fixtures.below(built[0], collect, built[1])
     paper = table[table["source"] == "paper"]
     assert paper["value"].between(0, 0.5).all()
     assert (paper["low"] < paper["value"]).all()
@@ -98,7 +98,7 @@ def test_a_complete_cell_is_done(built: Built) -> None:
 
 def test_a_cell_that_never_started_is_missing(tmp_path: Path) -> None:
     experiment = fixtures.make_experiment()
-    table = collect(experiment, tmp_path)
+    table = fixtures.below(tmp_path, collect, experiment)
     cells = table[table["source"] == "cell"]
     assert cells["state"].tolist() == ["missing"] * 15
     assert set(cells["text"]) == {"not started"}
@@ -140,7 +140,7 @@ def test_the_headline_has_a_line_a_cell_and_rounds_to_one_decimal(built: Built) 
     cell_paths(built, 4).status.unlink()
     for path in cell_paths(built, 4).root.glob("metrics/*/*.json"):
         path.unlink()
-    lines = headline_table(collect(experiment, root)).splitlines()
+    lines = headline_table(fixtures.below(root, collect, experiment)).splitlines()
     assert len(lines) == 2 + 6
     record = json.loads(cell_paths(built, 0).metrics("val", "matched").read_text())["segm"]
     assert lines[2].split()[-5:] == [f"{100 * record[name]:.1f}" for name in ("AP", "AP50", "APr", "APc", "APf")]
@@ -148,13 +148,13 @@ def test_the_headline_has_a_line_a_cell_and_rounds_to_one_decimal(built: Built) 
 
 
 def test_the_headline_of_nothing_names_every_cell(tmp_path: Path) -> None:
-    text = headline_table(collect(fixtures.make_experiment(), tmp_path))
+    text = headline_table(fixtures.below(tmp_path, collect, fixtures.make_experiment()))
     assert text.count("not started") == 15
 
 
 def test_the_object_distribution_is_in_the_summary(built: Built) -> None:
     root, experiment = built
-    table = collect(experiment, root)
+    table = fixtures.below(root, collect, experiment)
     with np.load(root / ExperimentPaths("fake").object_distribution) as arrays:
         rare = arrays["expected"][arrays["frequency"] == "r"].mean()
     row = table[

@@ -34,13 +34,18 @@ def second(**changes: object) -> Experiment:
     return fixtures.make_experiment(**record | changes)
 
 
+@pytest.fixture(autouse=True)
+def here(root, monkeypatch):
+    monkeypatch.chdir(root)
+
+
 def cell(experiment: Experiment, root: Path) -> CellPaths:
     """Gumbel's files."""
     return CellPaths(root / matrix.cell(experiment, "mask_rcnn_r50", "gumbel", 0).paths(experiment).root)
 
 
 def test_a_difference_is_that_of_the_metrics_that_evaluation_wrote(root):
-    table = compare_experiments(first(), second(), root).differences.set_index("metric")
+    table = compare_experiments(first(), second()).differences.set_index("metric")
     values = [json.loads(cell(one, root).metrics("val", "matched").read_text())["segm"] for one in (first(), second())]
     assert table["difference"].all()
     for metric, row in table.iterrows():
@@ -49,7 +54,7 @@ def test_a_difference_is_that_of_the_metrics_that_evaluation_wrote(root):
 
 
 def test_its_interval_is_the_percentiles_of_the_replicates_differences_and_wider_where_categories_are_a_sample(root):
-    table = compare_experiments(first(), second(), root).differences.set_index("metric")
+    table = compare_experiments(first(), second()).differences.set_index("metric")
     replicates = [bootstrap.load(cell(one, root).bootstrap("val", "matched"))["segm"] for one in (first(), second())]
     for metric, row in table.iterrows():
         change = replicates[1].bootstrap[metric] - replicates[0].bootstrap[metric]
@@ -60,15 +65,15 @@ def test_its_interval_is_the_percentiles_of_the_replicates_differences_and_wider
             assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_swapping_the_experiments_swaps_the_sign(root):
-    there = compare_experiments(first(), second(), root).differences
-    back = compare_experiments(second(), first(), root).differences
+def test_swapping_the_experiments_swaps_the_sign():
+    there = compare_experiments(first(), second()).differences
+    back = compare_experiments(second(), first()).differences
     assert there["difference"].to_numpy() == pytest.approx(-back["difference"].to_numpy(), abs=1e-12)
     assert there["low"].to_numpy() == pytest.approx(-back["high"].to_numpy(), abs=1e-12)
 
 
-def test_it_names_the_settings_that_differ_and_the_cells_that_it_cannot_compare(root):
-    compared = compare_experiments(first(), second(), root)
+def test_it_names_the_settings_that_differ_and_the_cells_that_it_cannot_compare():
+    compared = compare_experiments(first(), second())
     assert compared.settings == {"training.images_per_gpu": (4, 2)}
     assert set(compared.differences["activation"]) == {"gumbel"}
     assert compared.without == [
@@ -76,16 +81,16 @@ def test_it_names_the_settings_that_differ_and_the_cells_that_it_cannot_compare(
         "M-R50 Sigmoid: only in second",
         "M-R50 Sigmoid, scored with softmax: only in second",
     ]
-    assert "M-R50 Gumbel: not evaluated in later" in compare_experiments(first(), second(name="later"), root).without
+    assert "M-R50 Gumbel: not evaluated in later" in compare_experiments(first(), second(name="later")).without
 
 
-def test_the_text_says_which_side_is_subtracted(root):
-    text = as_text(compare_experiments(first(), second(), root), first(), second())
+def test_the_text_says_which_side_is_subtracted():
+    text = as_text(compare_experiments(first(), second()), first(), second())
     assert text.startswith("second minus first; a positive difference means that second scores higher")
     assert "training.images_per_gpu: 4 -> 2" in text
     assert "not other trainings" in text
 
 
-def test_other_first_splits_are_refused(root):
+def test_other_first_splits_are_refused():
     with pytest.raises(ValueError, match="val of first and val_uniform of second; put the same split first"):
-        compare_experiments(first(), second(splits=["val_uniform"]), root)
+        compare_experiments(first(), second(splits=["val_uniform"]))

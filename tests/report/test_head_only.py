@@ -42,7 +42,7 @@ def test_ties_and_missing_figures_are_no_pairs():
     assert math.isnan(found["correlation"])
 
 
-def test_figures_are_those_of_the_first_split_as_trained(tmp_path):
+def test_figures_are_those_of_the_first_split_as_trained(tmp_path, monkeypatch):
     experiment = make_experiment(architectures=["mask_rcnn_r50"], activations=["softmax", "gumbel"])
     files = ExperimentPaths(experiment.name)
     full = files.cell("mask_rcnn_r50", "gumbel", 0).metrics("val", "matched")
@@ -51,7 +51,8 @@ def test_figures_are_those_of_the_first_split_as_trained(tmp_path):
         target: Path = tmp_path / path
         target.parent.mkdir(parents=True)
         target.write_text(json.dumps({"segm": {"AP": value, "APr": None, "APc": 0.5, "APf": 0.5}}))
-    found = figures(experiment, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = figures(experiment)
     assert len(found) == len(matrix.cells(experiment)) * 4
     ours = found[(found["activation"] == "gumbel") & (found["metric"] == "AP")].iloc[0]
     assert (ours["full"], ours["head"]) == (0.25, 0.125)

@@ -24,7 +24,8 @@ def export(root: Path, name: str, finished: list[str], **verdicts: int) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     export(tmp_path, "early", ["2026-01-01", "2026-01-03"], reproduced=2, not_run=1)
     export(tmp_path, "late", ["2026-02-01", "", ""], contradicted=4)
     export(tmp_path, "none", [""])
@@ -32,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_row_says_when_the_last_training_ended_how_many_are_done_and_what_was_found(folder):
-    found = {row.name: row for row in rows(folder)}
+    found = {row.name: row for row in rows()}
     assert list(found) == ["late", "early", "none"]
     assert [found[name].finished for name in found] == ["2026-02-01", "2026-01-03", ""]
     assert [(found[name].done, found[name].cells) for name in found] == [(1, 3), (2, 2), (0, 1)]
@@ -40,7 +41,7 @@ def test_a_row_says_when_the_last_training_ended_how_many_are_done_and_what_was_
 
 
 def test_the_page_links_to_every_report_and_escapes_its_texts(folder):
-    write_index(folder)
+    write_index()
     text = (folder / "reports" / "index.html").read_text()
     outline = Outline(text)
     links = [values["href"] for tag, values in outline.tags if tag == "a"]
@@ -56,4 +57,4 @@ def test_the_page_links_to_every_report_and_escapes_its_texts(folder):
 @pytest.mark.parametrize("damage", ["{", json.dumps({"schema": 1}), ""])
 def test_a_damaged_export_hides_no_other_experiment(folder, damage):
     (folder / "reports" / "late" / "exports" / "results.json").write_text(damage)
-    assert [row.name for row in rows(folder)] == ["early", "none"]
+    assert [row.name for row in rows()] == ["early", "none"]

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def made(source: str, experiment: Experiment, root: Path) -> list[dict]:
-    return [row for row in intervals.rows(experiment, root) if row["source"] == source]
+    with chdir(root):
+        return [row for row in intervals.rows(experiment) if row["source"] == source]
 
 
 def resamples(root: Path, activation: str, seed: int) -> dict[str, bootstrap.Resamples]:
@@ -41,7 +43,7 @@ def resamples(root: Path, activation: str, seed: int) -> dict[str, bootstrap.Res
 
 def test_a_figure_has_the_interval_of_its_resamples(built: Built) -> None:
     root, experiment = built
-    rows = collect(experiment, root)
+    rows = fixtures.below(root, collect, experiment)
     row = rows[(rows["source"] == "evaluation") & (rows["activation"] == "gumbel") & (rows["seed"] == 1)]
     row = row[(row["split"] == "val") & (row["iou_type"] == "bbox") & (row["metric"] == "APr")].iloc[0]
     expected = bootstrap.interval([resamples(root, "gumbel", 1)["bbox"]], "APr")
@@ -147,7 +149,8 @@ def test_statistics_of_several_stages_are_compared_by_their_means(tmp_path: Path
     experiment = fixtures.make_experiment(architectures=["cascade_r101"], activations=["softmax", "gumbel"])
     experiment = experiment.model_copy(update={"released_scoring": []})
     fixtures.build(tmp_path, experiment, categories=9)
-    rows = list(intervals.rows(experiment, tmp_path))
+    with chdir(tmp_path):
+        rows = list(intervals.rows(experiment))
     means = {
         (row["activation"], row["text"]): row["value"]
         for row in rows
@@ -164,7 +167,7 @@ def test_statistics_of_several_stages_are_compared_by_their_means(tmp_path: Path
 def test_claims_are_decided_on_the_interval(built: Built) -> None:
     root, experiment = built
     claims = [claim for claim in load_claims() if claim.id == "gumbel-above-softmax-ap"]
-    verdict = next(v for v in decide(collect(experiment, root), claims, experiment) if v.interval)
+    verdict = next(v for v in decide(fixtures.below(root, collect, experiment), claims, experiment) if v.interval)
     row = next(
         r for r in made("paired", experiment, root) if (r["activation"], r["text"]) == ("gumbel", "softmax/matched")
     )
@@ -191,7 +194,7 @@ def test_a_damaged_file_costs_its_cell_and_no_other(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rows = collect(experiment, tmp_path)
+        rows = fixtures.below(tmp_path, collect, experiment)
     cells = rows[rows["source"] == "cell"].set_index("activation")
     assert cells["state"].to_dict() == {"softmax": "failed", "sigmoid": "done", "gumbel": "done"}
     assert "unreadable results" in cells.loc["softmax", "text"]
@@ -200,7 +203,7 @@ def test_a_damaged_file_costs_its_cell_and_no_other(tmp_path: Path) -> None:
 
 def test_costs_of_errors_are_rows(built: Built) -> None:
     root, experiment = built
-    rows = collect(experiment, root)
+    rows = fixtures.below(root, collect, experiment)
     rows = rows[(rows["source"] == "errors") & (rows["activation"] == "gumbel") & (rows["seed"] == 0)]
     assert set(rows["text"]) == {"all", "r", "c", "f"}
     missed = rows[(rows["metric"] == "missed") & (rows["text"] == "r")]["value"]

@@ -9,15 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-import orjson
+import msgspec
 from pycocotools import mask as coco_mask
 
 from gumbel.datasets.annotations import URL_PREFIX, count, frequency
 from gumbel.datasets.coco import Coco
 from gumbel.datasets.entries import Record, read_annotations
-from gumbel.datasets.links import link
 from gumbel.datasets.sizes import check_sizes
-from gumbel.jobs.files import atomic_path, write_json
+from gumbel.jobs.files import atomic_path, link, write_json
 from gumbel.jobs.manifest import sha256
 
 #: The lists that annotations have, and what each of their entries must have.
@@ -47,7 +46,7 @@ def provide(data: Coco, every_picture: bool = False) -> None:
         compared = check_sizes(sizes, every_picture)
         path = data.annotations(split)
         with atomic_path(path) as temporary:
-            temporary.write_bytes(orjson.dumps(whole) + b"\n")
+            temporary.write_bytes(msgspec.json.encode(whole) + b"\n")
         link(data.images / split, files.images)
         seen[split] = {
             "file": str(files.annotations),

@@ -84,14 +84,11 @@ def _differences(compared: Iterable[tuple[str, int, int]]) -> list[str]:
 
 def _counts(categories: Rows, image_ids: np.ndarray, category_ids: np.ndarray) -> Iterator[tuple[str, int, int]]:
     """Instances of each category, and images that show it: as published, and as they are."""
-    last = max(int(row["id"]) for row in categories)
-    pairs = np.unique(pd.factorize(image_ids)[0] * (last + 1) + category_ids)
-    instances = np.bincount(category_ids, minlength=last + 1)
-    images = np.bincount(pairs % (last + 1), minlength=last + 1)
-    for row in categories:
-        key = int(row["id"])
-        yield f"annotations of {row['name']}", int(row["instance_count"]), instances[key]
-        yield f"images with {row['name']}", int(row["image_count"]), images[key]
+    shown = pd.Series(image_ids).groupby(category_ids).agg(["size", "nunique"])
+    counts = shown.reindex([int(row["id"]) for row in categories], fill_value=0)
+    for row, instances, images in zip(categories, counts["size"], counts["nunique"], strict=True):
+        yield f"annotations of {row['name']}", int(row["instance_count"]), instances
+        yield f"images with {row['name']}", int(row["image_count"]), images
 
 
 def check_pictures(named: Iterable[str], folders: Mapping[str, Path]) -> dict[str, int]:

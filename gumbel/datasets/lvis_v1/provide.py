@@ -13,14 +13,12 @@ from filelock import FileLock, Timeout
 
 from gumbel.datasets.download import fetch
 from gumbel.datasets.json_stream import stream_lists
-from gumbel.datasets.links import link
 from gumbel.datasets.lvis_v1 import MINIVAL, Archive, Facts
 from gumbel.datasets.lvis_v1.checks import check_annotations, check_pictures
-from gumbel.datasets.published import PATIENCE, Patience
 from gumbel.datasets.sizes import check_sizes
 from gumbel.datasets.subset import write_images
 from gumbel.datasets.unpack import unpack
-from gumbel.jobs.files import atomic_path, write_json
+from gumbel.jobs.files import atomic_path, link, write_json
 from gumbel.jobs.manifest import sha256
 from gumbel.paths import DataPaths
 
@@ -40,7 +38,6 @@ def provide(
     root: Path,
     links: DataPaths,
     whole: Facts,
-    patience: Patience = PATIENCE,
     *,
     minival: Collection[int] | None = None,
     every_picture: bool = False,
@@ -56,7 +53,7 @@ def provide(
     """
     found = _find(root, whole.archives)
     if missing := [archive for archive in whole.archives if archive.member not in found]:
-        _download(root, missing, patience)
+        _download(root, missing)
         found = _find(root, whole.archives)
     record = _verify(found, whole, every_picture)
     for archive in whole.archives:
@@ -101,7 +98,7 @@ def _find(root: Path, archives: Iterable[Archive]) -> dict[str, Path]:
     return {member: place for member, place in found.items() if place}
 
 
-def _download(root: Path, archives: list[Archive], patience: Patience) -> None:
+def _download(root: Path, archives: list[Archive]) -> None:
     """Download and unpack ``archives``, side by side. What was complete before a failure is kept."""
     folder = root / "downloads"
     with suppress(OSError):
@@ -115,7 +112,7 @@ def _download(root: Path, archives: list[Archive], patience: Patience) -> None:
     _require_space(root, archives)
     try:
         with FileLock(folder / "lock", blocking=False):
-            _download_all(root, folder, archives, patience)
+            _download_all(root, folder, archives)
     except Timeout:
         raise ValueError(f"expected no other download into {root}, found one: wait for it to end") from None
     (folder / "lock").unlink(missing_ok=True)
@@ -135,12 +132,12 @@ def _require_space(root: Path, archives: Iterable[Archive]) -> None:
         )
 
 
-def _download_all(root: Path, folder: Path, archives: list[Archive], patience: Patience) -> None:
+def _download_all(root: Path, folder: Path, archives: list[Archive]) -> None:
     stop = Event()
 
     def bring(archive: Archive) -> None:
         packed = folder / archive.file
-        fetch(archive, packed, patience, stop)
+        fetch(archive, packed, stop)
         print(f"{archive.file}: verified, unpacking", flush=True)
         unpack(packed, archive.member, archive.files, _places(root, archive)[0])
         packed.unlink()

@@ -81,7 +81,12 @@ def generate(spec: MiniData, root: Path) -> None:
                 train = found
             counted = found if split.name == "warm_start" else train
             record = {
-                "info": _info(split.name),
+                "info": {
+                    "description": f"Embedded data, split {split.name}: scenes of emoji in the LVIS v1 format",
+                    "url": "",
+                    "version": "2",
+                    "contributor": "the artists that ATTRIBUTION.md names",
+                },
                 "licenses": [{"id": 1, "name": LICENCE[0], "url": LICENCE[1]}],
                 "images": images,
                 "annotations": found,
@@ -180,15 +185,6 @@ def _scene(
     background = scenes.draw_background(rng, spec.image_size)
     looks = [scenes.draw_look(rng) for _ in pictures]
     return scenes.compose(background, pictures, looks, [place(category) for category in shown])
-
-
-def _info(split: str) -> dict[str, Any]:
-    return {
-        "description": f"Embedded data, split {split}: scenes of emoji in the LVIS v1 format",
-        "url": "",
-        "version": "2",
-        "contributor": "the artists that ATTRIBUTION.md names",
-    }
 
 
 def _rng(spec: MiniData, stream: str, number: int = 0) -> np.random.Generator:

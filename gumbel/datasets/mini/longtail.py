@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gumbel.datasets.mini.pictures import Thing, lvis_categories
+from gumbel.datasets.lvis_v1 import published
+from gumbel.datasets.mini.pictures import Thing
 
 #: Objects per scene, and the mean number of distinct categories in one.
 OBJECTS = (3, 7)
@@ -22,7 +23,7 @@ def group_sizes(categories: int) -> dict[str, int]:
     >>> group_sizes(45)
     {'r': 13, 'c': 17, 'f': 15}
     """
-    groups = Counter(row["frequency"] for row in lvis_categories())
+    groups = Counter(row["frequency"] for row in published().categories)
     quotas = {group: categories * groups[group] / groups.total() for group in "rcf"}
     sizes = {group: int(quota) for group, quota in quotas.items()}
     by_remainder = sorted(quotas, key=lambda group: sizes[group] - quotas[group])
@@ -51,7 +52,8 @@ def train_counts(chosen: Sequence[Thing], images: int) -> list[int]:
     Spare room goes to the frequent categories. Where room is short all shrink alike, so with too few images
     per category the groups change.
     """
-    counts = {group: np.geomspace(*TAILS[group], n) for group, n in _groups(chosen).items()}
+    groups = Counter(thing.frequency for thing in chosen)
+    counts = {group: np.geomspace(*TAILS[group], n) for group, n in groups.items()}
     room = CATEGORIES_PER_IMAGE * images
     wanted = sum(tail.sum() for tail in counts.values())
     if wanted > room:
@@ -105,10 +107,6 @@ def _rooms(total: int, images: int, most: int, rng: np.random.Generator) -> np.n
         movable = np.flatnonzero(room < most if step > 0 else room > least)
         room[rng.choice(movable, min(abs(missing), len(movable)), replace=False)] += step
     return room.astype(np.float64)
-
-
-def _groups(chosen: Sequence[Thing]) -> Counter[str]:
-    return Counter(thing.frequency for thing in chosen)
 
 
 def _whole(counts: np.ndarray, images: int) -> list[int]:

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import resvg_py
 
+from gumbel.datasets.lvis_v1 import published
 from gumbel.datasets.mini.artists import Artist
-from gumbel.paths import CONFIGS
 
-LVIS_CATEGORIES = CONFIGS / "paper" / "lvis_v1_categories.csv"
 #: LVIS category name to an emoji's code points, and to the artists whose drawing of it is left out. Both are chosen by
 #: hand: drawings show the category, whole, in one piece, not too thin and almost without holes, so that polygons can
 #: follow them.
@@ -36,12 +35,6 @@ class Thing:
     dropped: frozenset[str]
 
 
-def lvis_categories() -> list[dict[str, str]]:
-    """Return the 1203 categories of LVIS v1 as rows of text, sorted by id."""
-    with LVIS_CATEGORIES.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def things() -> list[Thing]:
     """Return every LVIS v1 category that has an emoji, sorted by id."""
     with PICTURES.open(newline="") as file:
@@ -56,7 +49,7 @@ def things() -> list[Thing]:
             pictured[row["name"]]["hexcode"],
             frozenset(pictured[row["name"]]["dropped"].split()),
         )
-        for row in lvis_categories()
+        for row in published().categories
         if row["name"] in pictured
     ]
 

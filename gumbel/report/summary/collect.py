@@ -49,28 +49,28 @@ State = Literal["done", "missing", "failed"]
 Row = dict[str, Any]
 
 
-def collect(experiment: Experiment, root: Path = Path(".")) -> pd.DataFrame:
-    """The figures of every cell below ``root``, the object distribution's and the paper's, one a row.
+def collect(experiment: Experiment) -> pd.DataFrame:
+    """The figures of every cell, the object distribution's and the paper's, one a row.
 
     The columns are :data:`COLUMNS`. A cell always has a row of source ``cell`` whose state is done, missing
     or failed and whose text says why. What a cell has not written is left out.
     """
-    rows = [row for cell in matrix.cells(experiment) for row in _cell_rows(cell, experiment, root)]
-    rows += intervals.rows(experiment, root)
-    rows += _distribution_rows(root / ExperimentPaths(experiment.name).object_distribution)
+    rows = [row for cell in matrix.cells(experiment) for row in _cell_rows(cell, experiment)]
+    rows += intervals.rows(experiment)
+    rows += _distribution_rows(ExperimentPaths(experiment.name).object_distribution)
     rows += _paper_rows(RESULTS, experiment.recipe)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def cell_state(cell: matrix.Cell, experiment: Experiment, root: Path = Path(".")) -> tuple[State, str | None]:
+def cell_state(cell: matrix.Cell, experiment: Experiment) -> tuple[State, str | None]:
     """Whether a cell is done, missing or failed, and why it is not done."""
-    if failure := cell_failure(cell, experiment, root):
+    if failure := cell_failure(cell, experiment):
         return "failed", f"{failure.reason} (log: {failure.log})"
     paths = cell.paths(experiment)
-    absent = next((path for path in matrix.evidence(experiment, cell) if not (root / path).exists()), None)
+    absent = next((path for path in matrix.evidence(experiment, cell) if not path.exists()), None)
     if absent is None:
         return "done", None
-    training = status.read(root / paths.status)
+    training = status.read(paths.status)
     if training is None:
         return "missing", "not started"
     if training.state == "running":
@@ -97,10 +97,10 @@ def headline_table(summary: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _cell_rows(cell: matrix.Cell, experiment: Experiment, root: Path) -> list[Row]:
-    paths = CellPaths(root / cell.paths(experiment).root)
+def _cell_rows(cell: matrix.Cell, experiment: Experiment) -> list[Row]:
+    paths = cell.paths(experiment)
     try:
-        state, reason = cell_state(cell, experiment, root)
+        state, reason = cell_state(cell, experiment)
         rows = [{"source": "cell", "metric": "state", "text": reason}]
         rows += _metric_rows(paths, cell.activation, experiment)
         rows += _snapshot_rows(paths, experiment)

@@ -18,7 +18,6 @@ from gumbel.evaluation.bootstrap import Resamples
 from gumbel.evaluation.metrics import SHOWN
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
-from gumbel.paths import CellPaths
 from gumbel.words import STATISTICS
 
 #: An activation under a scoring.
@@ -43,15 +42,15 @@ def bounds(path: Path) -> dict[Figure, tuple[float, float]]:
     }
 
 
-def rows(experiment: Experiment, root: Path) -> Iterator[dict[str, Any]]:
+def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     """Every row of the summary that is made of resamples: figures of the first split, and of the weight norms."""
     for architecture in experiment.architectures:
-        trained = {side: load_seeds(experiment, architecture, side, root) for side in sides(experiment)}
+        trained = {side: load_seeds(experiment, architecture, side) for side in sides(experiment)}
         split = {"split": experiment.splits[0]}
         for row in [*mean_rows(trained, SHOWN), *paired_rows(trained, SHOWN), *above_zero_rows(trained)]:
             kind, figure = row.pop("figure")
             yield row | split | {"architecture": architecture, "iou_type": kind, "metric": figure}
-        norms = {(name, "matched"): _norms(experiment, architecture, name, root) for name in experiment.activations}
+        norms = {(name, "matched"): _norms(experiment, architecture, name) for name in experiment.activations}
         stages = sorted({stage for side in norms.values() for one in side.values() for stage in one} - {STAGES})
         means = mean_rows(norms, [(stage, name) for stage in stages for name in STATISTICS], RANGES)
         for row in [*means, *paired_rows(norms, [(STAGES, name) for name in STATISTICS])]:
@@ -121,20 +120,22 @@ def sides(experiment: Experiment) -> list[Scored]:
     return [(name, scoring) for name in experiment.activations for scoring in matrix.scorings(experiment, name)]
 
 
-def load_seeds(experiment: Experiment, architecture: str, side: Scored, root: Path) -> Trainings:
+def load_seeds(experiment: Experiment, architecture: str, side: Scored) -> Trainings:
     """Resamples of an activation by seed; seeds without, or with a damaged file (the cell says so), are left out."""
     activation, scoring = side
     found = {}
-    for seed, cell in _cells(experiment, architecture, activation, root):
+    for seed in experiment.seeds:
+        cell = matrix.Cell(architecture, activation, seed).paths(experiment)
         with suppress(FileNotFoundError, ValueError, BadZipFile):
             found[seed] = bootstrap.load(cell.bootstrap(experiment.splits[0], scoring))
     return found
 
 
-def _norms(experiment: Experiment, architecture: str, activation: str, root: Path) -> Trainings:
+def _norms(experiment: Experiment, architecture: str, activation: str) -> Trainings:
     """Resampled statistics of the weight norms by seed, of every stage and of their mean."""
     found: Trainings = {}
-    for seed, cell in _cells(experiment, architecture, activation, root):
+    for seed in experiment.seeds:
+        cell = matrix.Cell(architecture, activation, seed).paths(experiment)
         with suppress(FileNotFoundError, ValueError):
             stages = resampled_statistics(pd.read_parquet(cell.weight_norms))
             found[seed] = {str(stage): one for stage, one in stages.items()} | {STAGES: _mean(list(stages.values()))}
@@ -147,8 +148,3 @@ def _mean(stages: Sequence[Resamples]) -> Resamples:
         for part in ("point", "bootstrap", "jackknife")
     }
     return stages[0]._replace(**parts)
-
-
-def _cells(experiment: Experiment, architecture: str, activation: str, root: Path) -> Iterator[tuple[int, CellPaths]]:
-    for seed in experiment.seeds:
-        yield seed, CellPaths(root / matrix.Cell(architecture, activation, seed).paths(experiment).root)
