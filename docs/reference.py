@@ -55,7 +55,7 @@ OUTPUTS = (
     ("reports/summary.html", "report", "the report of the experiment that was run last: a copy of its page"),
     ("reports/index.html", "report", "every experiment that has a report: what, when, verdicts, link"),
     ("reports/{experiment}/summary.html", "report", "the report, one self-contained page"),
-    ("reports/{experiment}/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate"),
+    ("reports/{experiment}/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate; `cells/`: configuration and manifest of each training"),
     ("reports/{experiment}/progress.html", "(Snakemake)", "progress of every training, while the workflow runs; also `status --html`"),
 )  # fmt: skip
 
