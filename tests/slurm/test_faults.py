@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from tests.slurm.cluster import PATIENCE, Cluster, run, wait_for
@@ -35,13 +36,16 @@ def preempt(cluster: Cluster, job: str) -> None:
 OUTAGE = 60
 
 
-def test_a_training_over_its_time_limit_saves_itself_and_goes_on_in_the_next_allocation(workspace, survived):
-    # Limits are whole minutes, and SLURM may warn up to one minute early
-    workspace.edit_profile("train", "runtime", str(round(2 * PATIENCE)))
-    workspace.edit_profile("train", "slurm_extra", "\"'--signal=USR1@30'\"")
+def test_a_training_over_its_time_limit_saves_itself_and_goes_on_in_the_next_allocation(workspace, cluster, survived):
     snakemake = workspace.start(workspace.target)
     training = workspace.pause_training()
+    job = cluster.job("train")
+    # SLURM warns 5 minutes before the end, and looks twice a minute whether to
+    cluster.set_time_limit(job, minutes_from_now=5)
     workspace.resume_when_told(training, signal.SIGUSR1)
+    psutil.wait_procs([training], timeout=120 * PATIENCE)
+    # The next allocation is not to be warned before it has begun to train
+    cluster.set_time_limit(job, minutes_from_now=60)
     output = workspace.finish(snakemake)
     first, second, *_ = workspace.attempts()
     assert (first["ended"], second["first"]) == ("interrupted", first["last"])
