@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from tests.slurm.cluster import PATIENCE, Cluster, run, wait_for
-from tests.slurm.workspace import EXPERIMENT, Workspace
+from tests.slurm.workspace import EXPERIMENT, Workspace, suspend
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def paused(workspace: Workspace, after: int) -> list[psutil.Process]:
     wait_for(further, "two processes train", 300, interval=0.02)
     trainings = workspace.trainings()
     for training in trainings:
-        training.suspend()
+        suspend(training)
     return trainings
 
 

@@ -169,7 +169,7 @@ class Workspace:
         """Stop the training after its first checkpoint, so that it cannot end before the fault comes."""
         wait_for(lambda: self.checkpoints() and self.trainings(), "a training has saved itself", seconds, interval=0.02)
         (process,) = self.trainings()
-        process.suspend()
+        suspend(process)
         return process
 
     def resume_when_told(self, training: psutil.Process, sign: signal.Signals, seconds: float = 150) -> None:
@@ -251,6 +251,12 @@ class Workspace:
         self.cluster.end_jobs()
         for training in self.trainings():
             training.kill()
+
+
+def suspend(process: psutil.Process) -> None:
+    """Stop a process, and return when it stands: on a busy machine it runs on for a while."""
+    process.suspend()
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"process {process.pid} stands", 30, interval=0.001)
 
 
 def _environment() -> dict[str, str]:
