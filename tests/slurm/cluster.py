@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gumbel.cluster import limits
+
 #: The jobs' commands look here: the executor removes SLURM_CONF from their environment.
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 MARK = "# Written by tests/slurm"
@@ -184,6 +186,11 @@ class Cluster:
         """What scontrol says of a job."""
         pairs = run("scontrol", "--oneliner", "show", "job", job).split()
         return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+    def set_time_limit(self, job: str, minutes_from_now: int) -> None:
+        """Let a job end so many minutes from now, or less than one later: limits are whole minutes from its start."""
+        limit = limits.minutes(self.describe(job)["RunTime"]) + 1 + minutes_from_now
+        run("scontrol", "update", f"jobid={job}", f"timelimit={limit}")
 
     def job(self, rule: str, state: str = "RUNNING", seconds: float = 60) -> str:
         """Id of the one job of ``rule`` that is in ``state``, once there is one."""

@@ -66,10 +66,23 @@ def real_unavailable() -> str | None:
     missing = [name for name in ("munged", "slurmdbd", "mariadbd", "sacctmgr") if shutil.which(name) is None]
     if missing:
         return f"{', '.join(missing)} not installed; Debian: apt-get install munge slurmdbd mariadb-server"
-    lacking = [name for name in ("freezer", "memory", "cpuset") if not os.access(CGROUPS / name, os.W_OK)]
+    lacking = [name for name in ("freezer", "memory", "cpuset") if not _takes_groups(CGROUPS / name)]
     if lacking:
-        return f"expected control groups of version 1 in {CGROUPS}, found no {', '.join(lacking)}"
+        return f"expected control groups of version 1 in {CGROUPS} to be made here, found no {', '.join(lacking)}"
+    if not succeeds("unshare", "--uts", "true"):
+        return "giving nodes host names of their own (unshare --uts) is not allowed here"
     return None
+
+
+def _takes_groups(hierarchy: Path) -> bool:
+    """Whether a control group can be made here, which a container may forbid even root."""
+    trial = hierarchy / f"trial_{os.getpid()}"
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 class RealCluster(Cluster):

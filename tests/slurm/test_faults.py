@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from tests.slurm.cluster import PATIENCE, Cluster, run, wait_for
@@ -35,13 +36,16 @@ def preempt(cluster: Cluster, job: str) -> None:
 OUTAGE = 60
 
 
-def test_a_training_over_its_time_limit_saves_itself_and_goes_on_in_the_next_allocation(workspace, survived):
-    # Limits are whole minutes, and SLURM may warn up to one minute early
-    workspace.edit_profile("train", "runtime", str(round(2 * PATIENCE)))
-    workspace.edit_profile("train", "slurm_extra", "\"'--signal=USR1@30'\"")
+def test_a_training_over_its_time_limit_saves_itself_and_goes_on_in_the_next_allocation(workspace, cluster, survived):
     snakemake = workspace.start(workspace.target)
     training = workspace.pause_training()
+    job = cluster.job("train")
+    # SLURM warns 5 minutes before the end, and looks twice a minute whether to
+    cluster.set_time_limit(job, minutes_from_now=5)
     workspace.resume_when_told(training, signal.SIGUSR1)
+    psutil.wait_procs([training], timeout=120 * PATIENCE)
+    # The next allocation is not to be warned before it has begun to train
+    cluster.set_time_limit(job, minutes_from_now=60)
     output = workspace.finish(snakemake)
     first, second, *_ = workspace.attempts()
     assert (first["ended"], second["first"]) == ("interrupted", first["last"])
@@ -271,13 +275,47 @@ def test_a_full_file_system_costs_an_attempt(workspace, survived):
         log = workspace.cell.log("train")
         wait_for(lambda: log.exists() and "No space left" in log.read_text(), "the training finds no space", 120)
         subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
+        wait_for(lambda: not workspace.trainings(), "it ends", 60)
+        failed = time.monotonic()
+        wait_for(workspace.trainings, "it is tried again", 180)
+        assert time.monotonic() - failed > 55, "no attempt is used up within the first minute"
         workspace.finish(snakemake)
         survived(
-            "file system full", "failed with the path and `No space left on device`, resubmitted after space was freed"
+            "file system full",
+            "failed with the path and `No space left on device`; resubmitted a minute later, with space again",
         )
     finally:
         workspace.end()
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_an_output_that_appears_late_is_waited_for(workspace, survived):
+    """As on a network file system: seconds after the job that wrote it has ended."""
+    snakemake = workspace.start(workspace.target)
+    weights, elsewhere = workspace.cell.checkpoint, workspace.folder / "late.pth"
+    wait_for(weights.exists, "the weights", 180, interval=0.005)
+    weights.rename(elsewhere)
+    wait_for(lambda: not workspace.trainings(), "the training ends", 60)
+    time.sleep(4)
+    elsewhere.rename(weights)
+    output = workspace.finish(snakemake)
+    assert "Trying to restart job" not in output
+    survived("output that appears late", f"waited for (`latency-wait`): {workspace.story()}")
+
+
+def test_a_clock_that_is_off_runs_nothing_twice(workspace, survived):
+    """Weights an hour older than what they are made from, then an hour newer than what is made from them."""
+    snakemake = workspace.start(workspace.target)
+    weights = workspace.cell.checkpoint
+    metrics = str(workspace.cell.metrics("val", "matched").relative_to(workspace.folder))
+    wait_for(weights.exists, "the weights", 180, interval=0.005)
+    os.utime(weights, (time.time() - 3600,) * 2)
+    workspace.finish(snakemake)
+    assert "Nothing to be done" in workspace.run(workspace.target)
+    os.utime(weights, (time.time() + 3600,) * 2)
+    workspace.run(metrics)
+    assert "Nothing to be done" in workspace.run(metrics)
+    survived("clock an hour behind or ahead", f"nothing was run again: {workspace.story()}")
 
 
 def test_a_truncated_output_is_named_and_made_again(workspace, survived):

@@ -177,9 +177,11 @@ def test_a_reduced_matrix_goes_through_slurm_to_the_page(undisturbed: Workspace)
 
 @pytest.mark.slow
 def test_slurm_gives_a_training_what_the_profile_asks_for(workspace: Workspace, cluster):
+    if ":" in cluster.gres:
+        workspace.set_cluster(gpu_type=cluster.gres.partition(":")[2])
     workspace.start(workspace.target)
     workspace.pause_training()
     found = cluster.describe(cluster.job("train"))
-    assert (found["NumNodes"], found["NumCPUs"], found["TresPerJob"]) == ("1", "4", "gres:gpu:1")
+    assert (found["NumNodes"], found["NumCPUs"], found["TresPerJob"]) == ("1", "4", f"gres:{cluster.gres}:1")
     # An estimate of seconds, and what is around it
     assert (found["MinMemoryNode"], found["TimeLimit"], found["Requeue"]) == ("24000M", "00:30:00", "1")

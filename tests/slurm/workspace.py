@@ -20,7 +20,7 @@ from gumbel.experiment.matrix import Cell
 from gumbel.paths import CellPaths, ExperimentPaths
 from tests.detection.conftest import TINY
 from tests.slurm.cluster import PATIENCE, Cluster, wait_for
-from tests.workflow.checkout import new_checkout
+from tests.workflow.checkout import environment, new_checkout
 
 EXPERIMENT = {
     **TINY,
@@ -121,12 +121,10 @@ class Workspace:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Snakemake in the background; :meth:`finish` waits for it."""
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        environment.pop("PYTHONPATH", None)  # the checkout's own package, not the tests'
         process = subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
-            env=environment,
+            env=_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -171,7 +169,7 @@ class Workspace:
         """Stop the training after its first checkpoint, so that it cannot end before the fault comes."""
         wait_for(lambda: self.checkpoints() and self.trainings(), "a training has saved itself", seconds, interval=0.02)
         (process,) = self.trainings()
-        process.suspend()
+        suspend(process)
         return process
 
     def resume_when_told(self, training: psutil.Process, sign: signal.Signals, seconds: float = 150) -> None:
@@ -222,6 +220,7 @@ class Workspace:
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=self.folder,
+            env=_environment(),
             capture_output=True,
             text=True,
             check=True,
@@ -252,6 +251,17 @@ class Workspace:
         self.cluster.end_jobs()
         for training in self.trainings():
             training.kill()
+
+
+def suspend(process: psutil.Process) -> None:
+    """Stop a process, and return when it stands: on a busy machine it runs on for a while."""
+    process.suspend()
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"process {process.pid} stands", 30, interval=0.001)
+
+
+def _environment() -> dict[str, str]:
+    """The checkout's own package, not the tests'; the nodes share this machine's cores, so a process has one thread."""
+    return environment() | {"OMP_NUM_THREADS": "1"}
 
 
 def _heed_interrupts() -> None:
