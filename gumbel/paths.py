@@ -26,6 +26,7 @@ OUTPUTS = (
     ("data/backbones/{name}.pth", "backbones", "ImageNet weights that trainings start from"),
     ("data/weights/{name}", "weights", "weights that an experiment names by URL, and their SHA-256 (.json)"),
     ("results/{experiment}/experiment.yaml", "(Snakemake)", "the experiment as it was resolved"),
+    ("results/{experiment}/level.yaml", "study", "of a level of a study: the experiment, for Snakemake's `--configfile`"),
     ("results/{experiment}/recipe.json", "configs", "what the cells do otherwise than the released recipe, and why"),
     ("results/{experiment}/doctor.json", "doctor", "what was checked before the trainings, and what they are expected to cost"),
     ("results/{experiment}/trial.json", "trial", "what a step of each architecture costs on a machine's GPU, in each precision"),
@@ -55,6 +56,8 @@ OUTPUTS = (
     ("{folder}/benchmarks/{stage}.tsv", "(Snakemake)", "time and memory of the stage"),
     ("reports/summary.html", "report", "the report of the experiment that was run last: a copy of its page"),
     ("reports/index.html", "report", "every experiment that has a report: what, when, verdicts, link"),
+    ("reports/study-{study}/study.html", "study", "a study's page, from the levels that are there"),
+    ("reports/study-{study}/exports/", "study", "its tables as CSV and Markdown, its figures as SVG"),
     ("reports/{experiment}/summary.html", "report", "the report, one self-contained page"),
     ("reports/{experiment}/exports/", "report", "tables as CSV, JSON, LaTeX and Markdown, figures as SVG and PDF, metafile.yml, RO-Crate"),
     ("reports/{experiment}/progress.html", "(Snakemake)", "how far every training is, while the workflow runs; also `status --html`"),
@@ -176,6 +179,7 @@ class ExperimentPaths(JobPaths):
     """Files of the experiment called ``name``."""
 
     experiment = File("experiment.yaml")
+    level = File("level.yaml")
     recipe = File("recipe.json")
     doctor = File("doctor.json")
     trial = File("trial.json")
@@ -210,6 +214,21 @@ class ExperimentPaths(JobPaths):
 
     def cell(self, architecture: str, activation: str, seed: int | str) -> CellPaths:
         return CellPaths(self.root / architecture / activation / f"seed{seed}")
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Files of the study called ``name``. No experiment has a name with a hyphen."""
+
+    name: str
+
+    @property
+    def report(self) -> Path:
+        return INDEX.with_name(f"study-{self.name}") / "study.html"
+
+    @property
+    def exports(self) -> Path:
+        return self.report.with_name("exports")
 
 
 def mapped(annotations: Path, digest: str) -> Path:
