@@ -253,26 +253,28 @@ def _over_training(levels: Iterable[Level], table: pd.DataFrame, palette: Palett
             yield figures.over_training(pd.DataFrame(rows), f"{level.factor} {level.value}", palette)
 
 
-def finding(study: Study, differences: pd.DataFrame) -> str:
-    """What the differences come to, in sentences."""
+def finding(study: Study, differences: pd.DataFrame) -> list[str]:
+    """What the differences come to: a sentence, and a line for each figure and activation with clear ones."""
     judged = differences[differences["metric"].isin(ANSWERS)].dropna()
     if judged.empty:
-        return "No difference has an interval yet: that needs two trainings with the same seeds."
-    clear: Any = judged[(judged["low"] > 0) | (judged["high"] < 0)]
-    listed = "; ".join(
-        f"{METRICS[row.metric].title} against {activation_name(row.activation)} in {row.experiment}, "
-        + _number(row.metric, clear.loc[[row.Index]].set_index("metric"), "+")
-        for row in clear.itertuples()
-    )
-    return (
-        f"{len(clear)} of {len(judged)} differences of {activation_name(study.of)} from others, in AP and in AP of the "
-        f"rarest third of the categories, have an interval without 0; by chance alone, about {0.05 * len(judged):.1f} "
-        f"would.{f' They are: {listed}.' if listed else ''}"
-    )
+        return ["No difference has an interval yet: that needs two trainings with the same seeds."]
+    clear = judged[(judged["low"] > 0) | (judged["high"] < 0)]
+    of = activation_name(study.of)
+    found = [
+        f"{len(clear)} of {len(judged)} differences of {of} from others, in AP and in AP of the rarest third of the "
+        f"categories, have an interval without 0; by chance alone, about {0.05 * len(judged):.1f} would."
+    ]
+    keys: Any
+    for keys, part in clear.groupby(["metric", "activation"], sort=False):
+        rows = part.set_index("experiment").groupby(level=0, sort=False)
+        listed = (f"{_number(keys[0], row.set_index('metric'), '+')} in {name}" for name, row in rows)
+        found.append(f"{METRICS[keys[0]].title}, {of} − {activation_name(keys[1])}: {'; '.join(listed)}.")
+    return found
 
 
-def _markdown(parts: Iterable[Part], words: str, missing: dict[str, str]) -> str:
-    blocks = [words, *(f"Missing: {name}, {reason}." for name, reason in missing.items())]
+def _markdown(parts: Iterable[Part], words: list[str], missing: dict[str, str]) -> str:
+    blocks = [words[0], *(f"- {line}" for line in words[1:])]
+    blocks += [f"Missing: {name}, {reason}." for name, reason in missing.items()]
     for part in parts:
         blocks.append(f"### `{part.factor}`")
         blocks += [f"![{one.title}. {one.words}]({name})" for name, one in part.figures.items()]
