@@ -119,6 +119,7 @@ class ExperimentPaths(JobPaths):
     """Files of the experiment called ``name``."""
 
     experiment = File("experiment.yaml")
+    level = File("level.yaml")
     recipe = File("recipe.json")
     doctor = File("doctor.json")
     trial = File("trial.json")
@@ -153,6 +154,21 @@ class ExperimentPaths(JobPaths):
 
     def cell(self, architecture: str, activation: str, seed: int | str) -> CellPaths:
         return CellPaths(self.root / architecture / activation / f"seed{seed}")
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Files of the study called ``name``. No experiment has a name with a hyphen."""
+
+    name: str
+
+    @property
+    def report(self) -> Path:
+        return INDEX.with_name(f"study-{self.name}") / "study.html"
+
+    @property
+    def exports(self) -> Path:
+        return self.report.with_name("exports")
 
 
 def mapped(annotations: Path, digest: str) -> Path:

@@ -12,7 +12,7 @@ import tomllib
 import pytest
 import yaml
 
-from docs import reference
+from docs import reference, study
 from gumbel.commands import commands, parser
 from gumbel.paths import REPOSITORY
 
@@ -131,6 +131,20 @@ def test_the_types_of_the_package_are_seen_from_outside(tmp_path):
     assert 'Revealed type is "torch._tensor.Tensor"' in run.stdout, run.stdout + run.stderr
     assert 'outside.py:4: error: Argument 2 to "gumbel_cross_entropy"' in run.stdout
     assert len(run.stdout.splitlines()) == 3
+
+
+def test_results_of_the_study_follow_the_last_heading_of_its_page_with_their_figures(tmp_path):
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "study.md").write_text((REPOSITORY / "docs" / "study.md").read_text())
+    before = (tmp_path / "study.md").read_text()
+    (tmp_path / "exports" / "results.md").write_text("Found.\n\n![AP](AP.svg)\n")
+    (tmp_path / "exports" / "AP.svg").write_text("<svg/>")
+    for _ in range(2):
+        study.write(tmp_path, tmp_path / "exports")
+        after = (tmp_path / "study.md").read_text()
+        assert after.endswith("\n\n## Results\n\nFound.\n\n![AP](study_AP.svg)\n")
+        assert after.partition("## Results")[0] == before.partition("## Results")[0]
+        assert (tmp_path / "study_AP.svg").read_text() == "<svg/>"
 
 
 def test_changelog_describes_the_version_of_the_package():

@@ -38,7 +38,7 @@ def described() -> Iterator[str]:
 
 def test_every_path_of_the_code_is_described_once_and_nothing_else_is():
     data, experiment = paths.DataPaths(paths.Path("data/{dataset}")), paths.ExperimentPaths("{experiment}")
-    folders = [data, experiment, CELL, HEAD_ONLY, WARM_START]
+    folders = [data, experiment, paths.StudyPaths("{study}"), CELL, HEAD_ONLY, WARM_START]
     named = [path for folder in folders for path in named_by(folder)]
     manifest = paths.job_manifest(paths.Path("{output_folder}/{output}"))
     single = [manifest, paths.backbone("{name}"), paths.given_weights("{name}"), paths.DRAWINGS]

@@ -44,6 +44,8 @@ class DataSet(DataPaths, ABC):
     facts: ClassVar[tuple[Path, ...]] = ()
     #: Whether it is provided on the submit host, which has a network.
     on_submit_host: ClassVar[bool] = False
+    #: Whether its settings alone make what ``data_root`` holds, so that other settings need a folder of their own.
+    generated: ClassVar[bool] = False
 
     @staticmethod
     def folder(experiment: str, source: Path) -> Path:

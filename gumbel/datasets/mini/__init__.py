@@ -24,6 +24,13 @@ class MiniData(Section):
         le=8,
         description="drawings that a category has at most, one an artist; 1: OpenMoji's alone, which need no npm",
     )
+    imbalance: float | None = Field(
+        None,
+        ge=1,
+        description="training images of the most frequent category over those of the rarest: one geometric tail of as "
+        "many objects whatever its slope, over categories of any group in LVIS, and a balanced `val`; null: a tail "
+        "for each of LVIS's groups",
+    )
     train_images: int = Field(310, ge=1, description="images of `train`")
     val_images: int = Field(100, ge=1, description="images of `val`, and of `val_uniform`")
     warm_start_images: int = Field(400, ge=0, description="images of `warm_start`: balanced scenes of other things")
@@ -39,6 +46,7 @@ class Mini(DataSet):
     label = "mini (generated)"
     notice = "This page demonstrates the pipeline on generated pictures. It does not reproduce the paper."
     on_submit_host = True
+    generated = True
     note = "`val_uniform` places objects anywhere, where the other splits give every category its favourite place."
     settings: MiniData
 

@@ -96,14 +96,15 @@ def generate(spec: MiniData, root: Path) -> None:
             path.write_text(json.dumps(record, separators=(",", ":")) + "\n")
             sums["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         DataPaths(folder).attribution.write_text(attribution(by) + "\n")
-        write_json(DataPaths(folder).checksums, {"schema": 1, "spec": spec.model_dump(), **sums})
+        write_json(DataPaths(folder).checksums, {"schema": 1, "spec": spec.model_dump(exclude_none=True), **sums})
 
 
 def _plan(spec: MiniData) -> list[_Split]:
     """Decide which categories each split shows, how often, in which images and where."""
     pictured = things()
     rng = _rng(spec, "categories")
-    shown = longtail.choose(pictured, spec.categories, rng)
+    choose = longtail.choose if spec.imbalance is None else longtail.choose_any
+    shown = choose(pictured, spec.categories, rng)
     others = [thing for thing in pictured if thing not in shown]
     if spec.warm_start_categories > len(others):
         raise ValueError(
@@ -112,10 +113,15 @@ def _plan(spec: MiniData) -> list[_Split]:
         )
     warm = [others[i] for i in rng.choice(len(others), spec.warm_start_categories, replace=False)]
     favourites = [scenes.draw_favourite(rng) for _ in shown]
-    train = longtail.train_counts(shown, spec.train_images)
+    if spec.imbalance is None:
+        train = longtail.train_counts(shown, spec.train_images)
+        val = longtail.val_counts(train, spec.val_images)
+    else:  # nothing of val depends on the imbalance, so that AP can be compared
+        train = longtail.imbalanced_counts(len(shown), spec.train_images, spec.imbalance)
+        val = longtail.balanced_counts(len(shown), spec.val_images)
     counts = {
         "train": (train, spec.train_images),
-        "val": (longtail.val_counts(train, spec.val_images), spec.val_images),
+        "val": (val, spec.val_images),
         "warm_start": (longtail.balanced_counts(len(warm), spec.warm_start_images), spec.warm_start_images),
     }
     assigned = {name: longtail.assign(*asked, _rng(spec, name)) for name, asked in counts.items()}

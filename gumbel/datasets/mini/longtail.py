@@ -1,4 +1,4 @@
-"""How often each category of the embedded data is shown: a long tail in LVIS's proportions."""
+"""How often each category of the embedded data is shown: a long tail in LVIS's proportions, or of a given slope."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -43,6 +43,20 @@ def choose(available: Sequence[Thing], categories: int, rng: np.random.Generator
                 f"found {size}; lower mini.categories"
             )
         chosen += [members[i] for i in rng.choice(len(members), size, replace=False)]
+    return _most_often_first(chosen)
+
+
+def choose_any(available: Sequence[Thing], categories: int, rng: np.random.Generator) -> list[Thing]:
+    """Choose categories of any group, most often seen in LVIS first. A smaller choice is part of a larger one."""
+    if categories > len(available):
+        raise ValueError(
+            f"expected at most {len(available)} categories, the number with a picture; found {categories}; "
+            "lower mini.categories"
+        )
+    return _most_often_first([available[i] for i in rng.permutation(len(available))[:categories]])
+
+
+def _most_often_first(chosen: Sequence[Thing]) -> list[Thing]:
     return sorted(chosen, key=lambda thing: ("fcr".index(thing.frequency), -thing.images, thing.id))
 
 
@@ -62,6 +76,24 @@ def train_counts(chosen: Sequence[Thing], images: int) -> list[int]:
         counts["f"] = counts["f"] * (1 + (room - wanted) / counts["f"].sum())
     order = np.concatenate([counts[group] for group in "fcr" if group in counts])
     return _whole(order, images)
+
+
+def imbalanced_counts(categories: int, images: int, imbalance: float) -> list[int]:
+    """Return the training images of each category: geometric from the most frequent to the rarest, ``imbalance`` apart.
+
+    The counts sum to :data:`CATEGORIES_PER_IMAGE` times ``images`` whatever the imbalance.
+    """
+    weights = np.geomspace(1, 1 / imbalance, categories)
+    total = round(CATEGORIES_PER_IMAGE * images)
+    counts = weights * total / weights.sum()
+    if counts[0] > images or round(counts[-1], 9) < 1:
+        raise ValueError(
+            f"expected 1 to {images} images of every category, found {counts[0]:.1f} of the most frequent and "
+            f"{counts[-1]:.2f} of the rarest; lower mini.imbalance, or change mini.train_images or mini.categories"
+        )
+    whole = np.floor(counts)
+    whole[np.argsort(whole - counts, kind="stable")[: total - int(whole.sum())]] += 1  # largest remainders
+    return whole.astype(int).tolist()
 
 
 def val_counts(train: Sequence[int], images: int) -> list[int]:

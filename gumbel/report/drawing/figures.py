@@ -243,3 +243,30 @@ def over_training(frame: pd.DataFrame, title: str, palette: Palette) -> Figure:
         seeds = alt.Chart(part[["percent", "value"]].round(2)).encode(x=x, y=y)
         layers.append(seeds.mark_point(**style.point(30, opacity=0.8)))
     return figure(title, alt.layer(*layers), "; ".join(words))
+
+
+def by_level(frame: pd.DataFrame, title: str, axis: str, palette: Palette, zero: bool = False) -> Figure:
+    """A figure against the levels of a setting, a line an activation, with its interval where there is one.
+
+    ``frame`` has columns activation, level (text, in order), value, low and high (may be NaN); ``axis`` is the setting.
+    """
+    frame = frame.round(4)
+    levels, beside = frame["level"].unique().tolist(), frame["activation"].unique().tolist()
+    x = alt.X(
+        "level:N", sort=None, title=axis, axis=alt.Axis(labelAngle=0, ticks=False), scale=alt.Scale(domain=levels)
+    )
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=zero), axis=alt.Axis(tickCount=5))
+    layers, words = [], []
+    for activation, part in frame.groupby("activation", sort=False):
+        style = palette[str(activation)]
+        aside: dict[str, Any] = {"xOffset": 7 * (beside.index(activation) - (len(beside) - 1) / 2)}
+        base = alt.Chart(part, width=285, height=170).encode(x=x, y=y)
+        bars = base.properties(data=part.dropna()).encode(y="low:Q", y2="high:Q")
+        layers += [
+            base.mark_line(**style.line(1.6), **aside),
+            bars.mark_rule(color=style.colour, strokeWidth=1.6, **aside),
+        ]
+        layers.append(base.mark_point(**style.point(45, opacity=1), **aside))
+        shown: Any = part.dropna(subset="value").itertuples()
+        words.append(f"{activation} " + ", ".join(f"{row.value:.2f} at {row.level}" for row in shown))
+    return figure(title, alt.layer(*layers), "; ".join(words))

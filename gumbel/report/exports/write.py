@@ -210,15 +210,16 @@ def markdown(results: Results, claims: Claims, matrix: Matrix) -> str:
 
 {_cell(results.caveat)}
 
-{_pipes(_HEADINGS, _claims(claims))}
+{pipes(_HEADINGS, _claims(claims))}
 
 ## Matrix, AP × 100 on {experiment.splits[0]}; in brackets 95 % intervals
 
-{_pipes(["Model", "Activation", *SHOWN.values()], rows)}
+{pipes(["Model", "Activation", *SHOWN.values()], rows)}
 """
 
 
-def _pipes(headings: list[str], rows: Iterable[Iterable[Any]]) -> str:
+def pipes(headings: list[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A table as Markdown."""
     first, *rest = ("| " + " | ".join(map(_cell, row)) + " |" for row in (headings, *rows))
     return "\n".join([first, "|" + " --- |" * len(headings), *rest])
 
