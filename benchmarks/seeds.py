@@ -2,9 +2,9 @@
 
     python benchmarks/seeds.py --experiment configs/experiments/mini_seeds.yaml
 
-Reads the summary. Prints, for each architecture, mask AP and APr of every activation over the seeds; the difference of
-each claim that compares figures, of each seed alone, with how one training would have been judged by its images alone;
-and the verdict of all. The tables are Markdown.
+Reads the summary, in the folder that holds results/. Prints, for each architecture, mask AP and APr of every activation
+over the seeds; the difference of each claim that compares figures, of each seed alone, with how one training would have
+been judged by its images alone; and the verdict of all. The tables are Markdown.
 """
 
 import argparse
@@ -37,14 +37,12 @@ def spread(summary: pd.DataFrame, experiment: Experiment) -> Iterator[str]:
             yield f"| {architecture_name(architecture)} | {activation_name(activation)} | {' | '.join(cells)} |"
 
 
-def verdicts(summary: pd.DataFrame, experiment: Experiment, root: Path) -> Iterator[str]:
+def verdicts(summary: pd.DataFrame, experiment: Experiment) -> Iterator[str]:
     """A row a claim and model: the difference of each seed, what it would have been called, and the verdict of all."""
     yield f"| claim | model | {' | '.join(f'seed {seed}' for seed in experiment.seeds)} | all |"
     yield f"| --- | --- |{' --- |' * (len(experiment.seeds) + 1)}"
     claims = [claim for claim in load_claims() if isinstance(claim, DifferenceClaim)]
-    alone = {
-        seed: list(intervals.rows(experiment.model_copy(update={"seeds": [seed]}), root)) for seed in experiment.seeds
-    }
+    alone = {seed: list(intervals.rows(experiment.model_copy(update={"seeds": [seed]}))) for seed in experiment.seeds}
     for verdict in decide(summary, claims, experiment):
         if verdict.finding == "not_run":
             continue
@@ -68,11 +66,10 @@ def verdicts(summary: pd.DataFrame, experiment: Experiment, root: Path) -> Itera
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", type=Path, default=Path("configs/experiments/mini_seeds.yaml"))
-    parser.add_argument("--root", type=Path, default=Path("."), help="folder that holds results/")
     options = parser.parse_args()
     experiment = matrix.load(options.experiment)
-    summary = pd.read_parquet(options.root / ExperimentPaths(experiment.name).summary)
-    print("\n".join([*spread(summary, experiment), "", *verdicts(summary, experiment, options.root)]))
+    summary = pd.read_parquet(ExperimentPaths(experiment.name).summary)
+    print("\n".join([*spread(summary, experiment), "", *verdicts(summary, experiment)]))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.experiment.study import Level, Study, levels
 from gumbel.jobs.files import atomic_path
-from gumbel.paths import CellPaths, ExperimentPaths, StudyPaths
+from gumbel.paths import ExperimentPaths, StudyPaths
 from gumbel.report.drawing import figures
 from gumbel.report.drawing.figures import Figure
 from gumbel.report.drawing.styles import Palette
@@ -69,12 +69,12 @@ class Part(NamedTuple):
     tables: list[Table]
 
 
-def write(study: Study, root: Path = Path(".")) -> Path:
-    """Write the study's page and its exports below ``root``, from what is there; return the page."""
+def write(study: Study) -> Path:
+    """Write the study's page and its exports, from what is there; return the page."""
     found = levels(study)
     once = {level.experiment.name: level for level in found}
     experiments = {name: level.experiment for name, level in once.items()}
-    table, missing = trainings(experiments.values(), root)
+    table, missing = trainings(experiments.values())
     means, differences = intervals(table), intervals(paired(table, study))
     palette, paths = Palette(found[0].experiment.activations), StudyPaths(study.name)
     with debug_mode(False):  # as on the page of an experiment
@@ -86,7 +86,7 @@ def write(study: Study, root: Path = Path(".")) -> Path:
         "done": len(table),
         "cells": sum(len(matrix.cells(one)) for one in experiments.values()),
         "experiments": experiments,
-        "reports": {name for name in experiments if (root / ExperimentPaths(name).report).exists()},
+        "reports": {name for name in experiments if ExperimentPaths(name).report.exists()},
         "palette": palette,
         "names": {name: activation_name(name) for name in palette},
     }
@@ -100,12 +100,12 @@ def write(study: Study, root: Path = Path(".")) -> Path:
         **{paths.exports / name: one.drawing for part in parts for name, one in part.figures.items()},
     }
     for path, text in texts.items():
-        with atomic_path(root / path) as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_text(text)
-    return root / paths.report
+    return paths.report
 
 
-def trainings(experiments: Iterable[Experiment], root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+def trainings(experiments: Iterable[Experiment]) -> tuple[pd.DataFrame, dict[str, str]]:
     """A row a training that is done, and what is not done of an experiment, in words.
 
     The index is experiment, activation and seed. The columns are :data:`METRICS` (AP in [0, 1], NaN where undefined),
@@ -119,9 +119,9 @@ def trainings(experiments: Iterable[Experiment], root: Path) -> tuple[pd.DataFra
         for cell in cells:
             key = (experiment.name, cell.activation, cell.seed)
             try:
-                state, reason = cell_state(cell, experiment, root)
+                state, reason = cell_state(cell, experiment)
                 if state == "done":
-                    rows[key], categories[key] = _read(cell, experiment, root)
+                    rows[key], categories[key] = _read(cell, experiment)
                     continue
             except (OSError, ValueError, KeyError, ValidationError) as error:  # hides no other training
                 state, reason = "failed", f"unreadable results: {error}"
@@ -138,9 +138,9 @@ def trainings(experiments: Iterable[Experiment], root: Path) -> tuple[pd.DataFra
     return table.astype(dict.fromkeys(METRICS, float)), missing
 
 
-def _read(cell: matrix.Cell, experiment: Experiment, root: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+def _read(cell: matrix.Cell, experiment: Experiment) -> tuple[dict[str, Any], pd.DataFrame]:
     """The figures of a cell, those of its norms in the mean over stages, and its table of categories."""
-    files, split = CellPaths(root / cell.paths(experiment).root), experiment.splits[0]
+    files, split = cell.paths(experiment), experiment.splits[0]
     at = {100: files} | {percent: files.at(percent) for percent in experiment.snapshots}
     masks = {p: json.loads(paths.metrics(split, "matched").read_text())["segm"] for p, paths in at.items()}
     norms = pd.DataFrame(norm_statistics(pd.read_parquet(files.weight_norms)).values()).mean().to_dict()

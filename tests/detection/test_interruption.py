@@ -18,7 +18,7 @@ from gumbel.detection.compose import write_configs
 from gumbel.jobs import status
 from gumbel.paths import ExperimentPaths, TrainingPaths
 
-ITERATIONS = 15  # not a multiple of the accumulated iterations, so that the last step gathers fewer
+ITERATIONS = 31  # not a multiple of the accumulated iterations, so that the last step gathers fewer
 ACCUMULATION = 2
 
 

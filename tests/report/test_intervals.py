@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import seeds
 from gumbel.analysis.weight_norms import resampled_statistics
 from gumbel.evaluation import bootstrap
 from gumbel.experiment.schema import Experiment
@@ -218,3 +219,17 @@ def test_the_coverage_that_the_page_names_is_the_documented_one(key: str) -> Non
     named = [int(value) for value in re.findall(r"(\d+) %", SIMULATED[key])]
     assert 1 <= len(named) <= 2
     assert named == documented[: len(named)]
+
+
+def test_the_tables_of_several_trainings_are_those_of_the_summary(built: Built) -> None:
+    root, experiment = built
+    table = fixtures.below(root, collect, experiment)
+    rows = table[(table["source"] == "evaluation") & (table["iou_type"] == "segm") & (table["metric"] == "AP")]
+    own = 100 * rows[(rows["activation"] == "gumbel") & (rows["split"] == "val")]["value"]
+    with chdir(root):
+        spread, verdicts = list(seeds.spread(table, experiment)), list(seeds.verdicts(table, experiment))
+    (shown,) = (line for line in spread if "Gumbel" in line)
+    assert f"{own.mean():.1f} ± {own.std():.1f} ({own.min():.1f} to {own.max():.1f})" in shown
+    (line,) = (line for line in verdicts if "gumbel-above-softmax-ap " in line)
+    *each, both = (float(re.sub("−", "-", cell.split()[0])) for cell in line.split("|")[3:6])
+    assert both == pytest.approx(np.mean(each), abs=0.11)
