@@ -75,7 +75,9 @@ def _content(path: Path, expected: str) -> Iterator[memoryview]:
         yield content[len(_MARK) :] if content[: len(_MARK)] == _MARK else content
     except _DAMAGE as error:
         if _NOT_FINITE.search(content):
-            raise ValueError(f"expected finite numbers in {path}, found NaN or infinity, which JSON has not") from error
+            raise ValueError(
+                f"expected finite numbers in {path}, found NaN or infinity, which JSON does not allow"
+            ) from error
         start = bytes(content[:32]).lstrip()
         known = (words for begin, words in _OTHERS.items() if start.startswith(begin))
         unknown = f"no valid JSON: damaged, truncated or of another form ({error})" if start else "an empty file"

@@ -3,7 +3,6 @@
 A study is a file in ``configs/studies``; docs/study.md tells of ours.
 """
 
-import copy
 import re
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -69,7 +68,7 @@ def levels(study: Study) -> list[Level]:
     """Every value of every factor, in their order; the base stands once in each factor.
 
     Raises:
-        ValueError: the base, or a level, is no valid experiment, or the study asks of the base what it has not.
+        ValueError: the base, or a level, is no valid experiment, or the base lacks what the study compares.
     """
     base = matrix.load(inheritance.find(study.base))
     compared = [study.of, *study.against]
@@ -111,12 +110,12 @@ def _at(record: dict[str, Any], key: str) -> Any:
 
 
 def _with(record: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """The record with another value of a setting; whether there is such a setting is for others to check."""
-    whole = section = copy.deepcopy(record)
+    """Give a setting of the record another value; whether there is such a setting is for others to check."""
+    section = record
     *sections, last = key.split(".")
     for part in sections:
         if not isinstance(section.setdefault(part, {}), dict):
             raise ValueError(f"factors.{key}: expected a section {part}, found {section[part]!r}; correct the key")
         section = section[part]
     section[last] = value
-    return whole
+    return record

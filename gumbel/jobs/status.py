@@ -28,7 +28,7 @@ class Status(BaseModel):
     waiting: float | None = None
     message: str | None = None
     host: str | None = None
-    pid: int | None = None
+    pid: int | None = Field(None, gt=0, lt=2**31)
     slurm_job: str | None = None
     gpu: str | None = None
     processes: int = 1

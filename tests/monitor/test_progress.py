@@ -205,7 +205,15 @@ def test_an_attempt_at_work_is_not_failed_by_the_log_of_the_one_before(folder, e
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "{", "[]", '{"state": 7, "iteration": "x", "updated": null, "loss": {}}', "\x00"]
+    "damage",
+    [
+        "",
+        "{",
+        "[]",
+        '{"state": 7, "iteration": "x", "updated": null, "loss": {}}',
+        "\x00",
+        json.dumps({"state": "running", "host": platform.node(), "pid": 2**40}),
+    ],
 )
 def test_a_damaged_file_is_never_an_error(folder, experiment, damage):
     paths = paths_of(experiment, 0)
