@@ -133,7 +133,8 @@ def gpus(*columns: str) -> list[dict[str, str]]:
         lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return []
-    return [dict(zip(columns, map(str.strip, line.split(",")), strict=True)) for line in lines]
+    rows = (list(map(str.strip, line.split(","))) for line in lines)
+    return [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]  # others are messages
 
 
 def version(package: str) -> str | None:
