@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from glob import glob
 from pathlib import Path
 
 import pandas as pd
@@ -114,5 +115,6 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _saved(folder: Path) -> set[Path]:
-    return set(folder.glob("results/tiny/**/iter_*.pth"))
+def _saved(folder: Path) -> set[str]:
+    # Not `Path.glob`, which fails where the run removes a folder meanwhile
+    return set(glob(f"{folder}/results/tiny/**/iter_*.pth", recursive=True))

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from glob import escape, glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,8 @@ class Provenance(PageSection):
 def stages(folder: Path) -> list[Stage]:
     """The stages of the jobs whose benchmarks Snakemake wrote below ``folder``, longest first."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for path in sorted(folder.rglob("benchmarks/*.tsv")):
+    # Not `rglob`, which fails where a job that runs removes a folder meanwhile
+    for path in map(Path, sorted(glob(f"{escape(str(folder))}/**/benchmarks/*.tsv", recursive=True))):
         name = "warm start" if "warm_start" in path.parts and path.stem == "train" else path.stem
         stage = next((one for one in ("predict", "evaluate") if name.startswith(f"{one}_")), name).replace("_", " ")
         table = pd.read_csv(path, sep="\t", na_values="NA")
