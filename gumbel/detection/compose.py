@@ -10,7 +10,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config, ConfigDict
 
 from gumbel import activations
@@ -33,8 +32,6 @@ CUSTOM_IMPORTS = [
     "gumbel.detection.options",
     "gumbel.detection.precision",
 ]
-#: Keys of mmengine's schedulers that count steps.
-_STEP_KEYS = {"begin", "end", "milestones", "T_max"}
 
 
 def cell_config(experiment: Experiment, architecture: str, activation: str, seed: int) -> Config:
@@ -224,6 +221,7 @@ def _training(
             default_hooks=dict(
                 logger=dict(type="CurvesHook", interval=SCALARS_EVERY) if experiment.track else None,
                 timer=None,
+                param_scheduler=dict(type="RateHook"),
                 checkpoint=dict(type="ResumeHook", interval=schedule.checkpoint_interval, keep=2),
             ),
             custom_hooks=[dict(type=name) for name, wanted in hooks.items() if wanted],
@@ -238,7 +236,10 @@ def _training(
 
 
 def _schedule(name: str, training: Training, accumulation: int) -> Config:
-    """The schedule file, which counts steps of the optimiser, in iterations, which mmengine counts: one a load."""
+    """The schedule file; what counts steps of the optimiser there counts iterations here, one a load.
+
+    The schedule of the learning rate alone keeps counting steps: ``RateHook`` advances it.
+    """
     schedule = _read("schedules", name)
     if training.warmup is not None:
         warmup, *others = schedule.param_scheduler
@@ -255,8 +256,6 @@ def _schedule(name: str, training: Training, accumulation: int) -> Config:
                 f"expected every part of configs/schedules/{name}.py to lie within its {schedule.iterations} steps, "
                 f"found {scheduler.type} from step {begin} to {end}; train longer, or warm up for less (`warmup`)"
             )
-        for key in _STEP_KEYS & scheduler.keys():
-            scheduler[key] = np.multiply(scheduler[key], accumulation).tolist()
     schedule.iterations *= accumulation
     schedule.checkpoint_interval *= accumulation
     schedule.optim_wrapper.accumulative_counts = accumulation

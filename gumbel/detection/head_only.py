@@ -186,8 +186,9 @@ def _fit(
         if not torch.isfinite(total):
             raise FloatingPointError(f"expected a finite loss, found {total.item()} at iteration {iteration}")
         optimiser.update_params(total)
-        for scheduler in schedulers:
-            scheduler.step()
+        if iteration % optimiser._accumulative_counts == 0:
+            for scheduler in schedulers:
+                scheduler.step()
         yield {"iteration": iteration, "loss": total.item(), "lr": optimiser.get_lr()["lr"][0]}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from mmengine.dist import all_reduce, all_reduce_dict, is_distributed, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.registry import HOOKS
 
 from gumbel.detection.checkpoints import adapt, checkpoints, load_weights, save_weights
@@ -49,6 +49,18 @@ class ZeroInitResidualHook(Hook):
             for module in unwrapped(runner.model).backbone.modules():
                 if hasattr(module, "norm3_name"):
                     torch.nn.init.zeros_(module.norm3.weight)
+
+
+@HOOKS.register_module()
+class RateHook(ParamSchedulerHook):
+    """Advance the learning rate where the optimiser has made its step, so that schedules count steps.
+
+    mmengine's own hook advances it with every load: a warm-up would depend on how many loads make a step.
+    """
+
+    def after_train_iter(self, runner: Any, *arguments: Any, **named: Any) -> None:
+        if (runner.iter + 1) % runner.optim_wrapper._accumulative_counts == 0:
+            super().after_train_iter(runner, *arguments, **named)
 
 
 @HOOKS.register_module()

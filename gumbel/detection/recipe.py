@@ -276,8 +276,8 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
     # With repeat-factor sampling the recipe counts the repeated images
     images = matrix.data(experiment).epoch or recipes()[experiment.recipe].images
 
-    def epochs(iterations: int) -> float:
-        return round(iterations // loads * config.batch / images, 2)
+    def epochs(steps: int) -> float:
+        return round(steps * config.batch / images, 2)
 
     return {
         **dict(config.items()),
@@ -297,9 +297,9 @@ def _values(experiment: Experiment, config: Config) -> dict[str, Any]:
             "dataset_class": _of_mmdet(dataset.type),
             "ms_mode": "value" if any(step.type == "RandomChoiceResize" for step in dataset.pipeline) else None,
             "filter": _filter(dataset),
-            "epochs": epochs(config.train_cfg.max_iters),
+            "epochs": epochs(config.train_cfg.max_iters // loads),
             "steps": [epochs(step) for step in _follow(config.param_scheduler, "MultiStepLR.milestones", [])],
-            "warmup": _follow(config.param_scheduler, "LinearLR.end", 0) // loads,
+            "warmup": _follow(config.param_scheduler, "LinearLR.end", 0),
             "fp16": _reduced_precision(config),
             "scoring": "; ".join(dict.fromkeys(scorings)),
         },

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.optim import LinearLR
 
-from gumbel.detection.hooks import HistoryHook, ResumeHook, SnapshotHook
+from gumbel.detection.hooks import HistoryHook, RateHook, ResumeHook, SnapshotHook
 from gumbel.jobs.attempts import Attempts, read
 from gumbel.paths import CellPaths
 
@@ -64,6 +65,22 @@ def test_time_in_which_a_training_waited_for_its_batch_is_part_of_the_iterations
         hook.before_train_iter(runner, runner.iter)
         hook.after_train_iter(runner, runner.iter, {"data_samples": []}, {"loss": torch.tensor(1.0)})
     assert hook.table()[["seconds", "waited"]].to_numpy().tolist() == [[3, 2], [5, 1]]
+
+
+@pytest.mark.parametrize("loads", [1, 2, 3])
+def test_the_rate_of_a_step_is_the_same_however_many_loads_make_it(loads):
+    """A warm-up from 0.1 to 1 in nine steps."""
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
+    schedule = LinearLR(optimiser, start_factor=0.1, by_epoch=False, end=10)
+    wrapper = SimpleNamespace(_accumulative_counts=loads)
+    runner = SimpleNamespace(optim_wrapper=wrapper, param_schedulers=[schedule])
+    taken = []
+    for runner.iter in range(10 * loads):
+        if (runner.iter + 1) % loads == 0:
+            optimiser.step()
+            taken.append(optimiser.param_groups[0]["lr"])
+        RateHook().after_train_iter(runner, runner.iter)
+    assert taken == pytest.approx(np.linspace(0.1, 1, 10))
 
 
 def test_snapshots_hold_the_weights_after_the_last_whole_step_of_their_share(tmp_path):

@@ -38,7 +38,8 @@ def training(folder: Path, name: str, **changes: object) -> TrainingPaths:
     """A short training from scratch by SGD, with gradients accumulated."""
     config = Config.fromfile(folder / ExperimentPaths("tiny").cell("mask_rcnn_r50", "gumbel", 0).config)
     config.custom_hooks = []
-    config.param_scheduler = []
+    # A rate that is another one in every step: a warm-up longer than the training
+    config.param_scheduler = [dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=20)]
     config.train_cfg.max_iters = ITERATIONS
     config.train_dataloader.batch_size = 2
     config.default_hooks.checkpoint.interval = 3
