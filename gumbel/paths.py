@@ -162,6 +162,11 @@ class StudyPaths:
 
     name: str
 
+    @classmethod
+    def with_report(cls) -> list["StudyPaths"]:
+        found = sorted(INDEX.parent.glob("study-*/study.html"))
+        return [cls(report.parent.name.removeprefix("study-")) for report in found]
+
     @property
     def report(self) -> Path:
         return INDEX.with_name(f"study-{self.name}") / "study.html"

@@ -28,6 +28,7 @@ def study(study: Study, options: list[str], page: bool) -> None:
     """
     from gumbel.jobs import signals
     from gumbel.jobs.files import atomic_path
+    from gumbel.report.index import write_index
     from gumbel.report.study import write
 
     levels = list({level.file: level for level in studies.levels(study)}.values())
@@ -49,6 +50,7 @@ def study(study: Study, options: list[str], page: bool) -> None:
             unfinished += [name] if ended else []
             write(study)
     print(write(study))
+    write_index()
     if unfinished:
         raise ValueError(
             f"expected {len(levels)} levels to finish, found that Snakemake failed in {', '.join(unfinished)}; their "

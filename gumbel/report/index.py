@@ -1,14 +1,15 @@
-"""The index of all reports in a folder: one row an experiment."""
+"""The index of all reports in a folder: a row for each experiment, and links to the studies."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gumbel import html
 from gumbel.jobs.files import atomic_path
-from gumbel.paths import INDEX, ExperimentPaths
+from gumbel.paths import INDEX, ExperimentPaths, StudyPaths
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Row:
 
 def write_index() -> None:
     """Write ``reports/index.html`` from the exports of every report that is there."""
-    page = html.environment().get_template("index.html.j2").render(rows=list(rows()), style=html.style())
+    template = html.environment().get_template("index.html.j2")
+    studies = {study.name: _link(study.report) for study in StudyPaths.with_report()}
+    page = template.render(rows=list(rows()), studies=studies, style=html.style())
     with atomic_path(INDEX) as temporary:
         temporary.write_text(page)
 
@@ -48,9 +51,13 @@ def _row(record: dict[str, Any]) -> Row:
     return Row(
         name,
         experiment["description"],
-        ExperimentPaths(name).report.relative_to(INDEX.parent).as_posix(),
+        _link(ExperimentPaths(name).report),
         record["verdicts"],
         Counter(cell["state"] for cell in cells)["done"],
         len(cells),
         max((cell["manifest"].get("finished", "") for cell in cells), default="")[:10],
     )
+
+
+def _link(page: Path) -> str:
+    return page.relative_to(INDEX.parent).as_posix()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gumbel.jobs.files import write_json
+from gumbel.paths import StudyPaths
 from gumbel.report.index import rows, write_index
 from tests.report.test_page import Outline
 
@@ -48,10 +49,23 @@ def test_the_page_links_to_every_report_and_escapes_its_texts(folder):
     assert links == ["late/summary.html", "early/summary.html", "none/summary.html"]
     assert all((folder / "reports" / link).exists() for link in links)
     assert "<b>late</b> & more" in outline.text
+    assert "Studies" not in outline.text
     assert not [tag for tag, _ in outline.tags if tag == "script"]
     words = " ".join(outline.text.split())
     assert "2 reproduced" in words
     assert "1 not run" in words
+
+
+def test_studies_are_linked_below(folder):
+    for name in ("tail", "other"):
+        page = StudyPaths(name).report
+        page.parent.mkdir()
+        page.touch()
+    write_index()
+    outline = Outline((folder / "reports" / "index.html").read_text())
+    links = [values["href"] for tag, values in outline.tags if tag == "a"]
+    assert links[-2:] == ["study-other/study.html", "study-tail/study.html"]
+    assert all((folder / "reports" / link).exists() for link in links)
 
 
 @pytest.mark.parametrize("damage", ["{", json.dumps({"schema": 1}), ""])
