@@ -99,6 +99,8 @@ def build_trained(config: Config, checkpoint: Path) -> BaseModel:
     set_float32(config.get("precision", "fp32"))
     model = build_model(config)
     model.load_state_dict(load_weights(checkpoint))
+    if get_device() == "cpu":  # where it halves the time, of transposed convolutions above all
+        model.to(memory_format=torch.channels_last)
     return model.to(get_device()).eval()
 
 
