@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -313,9 +314,17 @@ def test_a_clock_that_is_off_runs_nothing_twice(workspace, survived):
     workspace.finish(snakemake)
     assert "Nothing to be done" in workspace.run(workspace.target)
     os.utime(weights, (time.time() + 3600,) * 2)
+    output = workspace.run(metrics, "--retries", "0", status=1)
+    log = Path(re.findall(r"\S+/slurm_logs/rule_predict/\S+\.log", output)[0])
+    assert f"than input {weights.relative_to(workspace.folder)}" in log.read_text()
+    weights.touch()
     workspace.run(metrics)
     assert "Nothing to be done" in workspace.run(metrics)
-    survived("clock an hour behind or ahead", f"nothing was run again: {workspace.story()}")
+    survived(
+        "clock an hour behind or ahead",
+        f"behind: nothing was run again; ahead: the next job failed and named both times, made again after "
+        f"`touch`: {workspace.story()}",
+    )
 
 
 def test_a_truncated_output_is_named_and_made_again(workspace, survived):
