@@ -84,8 +84,11 @@ class Workspace:
         return str(self.cell.checkpoint.relative_to(self.folder))
 
     def forget_cell(self, activation: str = CELL.activation) -> None:
-        """Remove all that was made of the cell but its configuration."""
+        """Remove all that was made of the cell but its configuration, and the page: with it, Snakemake is content."""
         cell = self.cell_of(activation)
+        shutil.rmtree(self.folder / "reports" / self.experiment, ignore_errors=True)
+        for page in ("reports/summary.html", ExperimentPaths(self.experiment).summary):
+            (self.folder / page).unlink(missing_ok=True)
         for path in cell.root.iterdir():
             if path != cell.config:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
