@@ -252,8 +252,10 @@ class Workspace:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         self.cluster.end_jobs()
-        for training in self.trainings():
-            training.kill()
+        for process in psutil.process_iter():  # what a node that was declared dead has left, too
+            with contextlib.suppress(psutil.Error):
+                if Path(process.cwd()) == self.folder:
+                    process.kill()
 
 
 def suspend(process: psutil.Process) -> None:
