@@ -43,6 +43,7 @@ BLOCK = 5000  # annotations that are drawn and written at a time
 JOBS = {
     "masks": "AP of masks",
     "all": "AP, 10,000 replicates and types of error, masks and boxes",
+    "thousand": "AP, 1,000 replicates and types of error, masks and boxes",
     "official": "AP of masks, official API in chunks",
     "whole": "AP of masks, official API whole",
     "objects": "object distribution",
@@ -51,6 +52,7 @@ OPTIONS = {
     "masks": "--iou-type segm",
     "all": "--per-category per_category.parquet --bootstrap bootstrap.npz --errors errors.json",
 }
+OPTIONS["thousand"] = f"{OPTIONS['all']} --replicates 1000"
 
 
 def categories() -> list[dict[str, Any]]:
@@ -203,7 +205,7 @@ def in_process(job: str, root: Path, code: Path = REPOSITORY) -> dict[str, Any]:
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         figures = json.loads(output.splitlines()[-1])
     print(
-        f"{JOBS[job]:55} wall {figures['wall_s']:7} s  CPU {figures['cpu_s']:7} s  peak {figures['peak_gib']} GiB"
+        f"{JOBS[job]:60} wall {figures['wall_s']:7} s  CPU {figures['cpu_s']:7} s  peak {figures['peak_gib']} GiB"
         + ("" if code == REPOSITORY else "  (before)"),
         flush=True,
     )

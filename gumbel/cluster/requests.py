@@ -6,6 +6,7 @@ The profile's expressions call this, in the process that submits the jobs and kn
 import json
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,10 +60,16 @@ def training_minutes(wildcards: Any, inputs: Any, gpus: int, most: int | None = 
 def expected_hours(architecture: str, activation: str, record: Path | str) -> float:
     """GPU-hours of a training: as the doctor's ``record`` says where there is one, else of the paper's schedule."""
     path = Path(record)
-    costs = json.loads(path.read_text())["costs"] if path.exists() else []
+    costs = _costs(path, path.stat().st_mtime_ns) if path.exists() else []
     name = f"{architecture}/{activation}/"
     found = [cost["seconds"] / 3600 for cost in costs if cost["cell"].startswith(name)]
     return found[0] if found else architectures.get(architecture).hours
+
+
+@cache
+def _costs(path: Path, changed: int) -> list[dict[str, Any]]:
+    """What the doctor's record at ``path``, last ``changed`` then, says of trainings: asked for every one of them."""
+    return json.loads(path.read_text())["costs"]
 
 
 def _grown(kind: Kind, wildcards: Iterable[str], inputs: Iterable[str], first: float, most: int | None) -> int:

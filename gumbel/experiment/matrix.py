@@ -43,13 +43,14 @@ def cell(experiment: Experiment, architecture: str, activation: str, seed: int |
     Raises:
         ValueError: the experiment has no such cell.
     """
-    wanted, known = f"{architecture}/{activation}/seed{seed}", {str(each): each for each in cells(experiment)}
-    if wanted in known:
-        return known[wanted]
-    listed = "\n  ".join(known)
+    # Asked for every job of a matrix: without a look at all its cells
+    seeds = [known for known in experiment.seeds if str(known) == str(seed)]
+    if architecture in experiment.architectures and activation in experiment.activations and seeds:
+        return Cell(architecture, activation, seeds[0])
+    listed = "\n  ".join(map(str, cells(experiment)))
     raise ValueError(
         f"expected a cell of experiment {experiment.name}:\n  {listed}\n"
-        f"found {wanted}; correct the path, or add the cell to the experiment"
+        f"found {architecture}/{activation}/seed{seed}; correct the path, or add the cell to the experiment"
     )
 
 

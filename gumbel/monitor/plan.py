@@ -73,11 +73,16 @@ class PlanHandler(logging.Handler):
     def _gpu_hours(self, jobs: list[Any]) -> str | None:
         """GPU-hours of the jobs that ask for GPUs."""
         number, most, expected = Counter[str](), 0.0, 0.0
+        # Seeds ask for the same, and Snakemake takes milliseconds to say what a job asks for
+        asked: dict[tuple[str, ...], tuple[int, float]] = {}
         for job in jobs:
-            gpus = _gpus(job.resources)
+            kind = (job.rule.name, *(str(getattr(job.wildcards, key, "")) for key in ("architecture", "activation")))
+            if kind not in asked:
+                asked[kind] = _gpus(job.resources), job.resources.get("runtime", 0)
+            gpus, minutes = asked[kind]
             if gpus:
                 number[job.rule.name] += 1
-                allocation = gpus * job.resources.get("runtime", 0) / 60
+                allocation = gpus * minutes / 60
                 if job.rule.name == "train":
                     hours = self._expected(job.wildcards)
                     expected += hours

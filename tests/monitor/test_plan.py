@@ -46,9 +46,10 @@ def job(rule: str, output: str = "", local: bool = False, retries: int = 3, **re
 
 @pytest.mark.parametrize("asked", [{"gpu": 2}, {"gres": "gpu:2"}, {"gres": "gpu:a100:1", "nodes": 2}])
 def test_gpu_hours_at_most_are_gpus_times_time_limit_times_attempts_of_the_jobs_that_ask_for_gpus(handler, asked):
-    jobs = [job("predict", runtime=90, **asked), job("predict", runtime=30, **asked), job("evaluate", runtime=600)]
+    jobs = [job("predict", runtime=90, **asked), job("features", runtime=30, **asked), job("evaluate", runtime=600)]
     handler.jobs = lambda: [*jobs, job("doctor", runtime=60, retries=0, gpu=1)]
-    assert handler.head().endswith(" 17 at most, if every job took all its attempts to the limit (2 predict, 1 doctor)")
+    words = "17 at most, if every job took all its attempts to the limit (1 predict, 1 features, 1 doctor)"
+    assert handler.head().endswith(words)
 
 
 def test_gpu_hours_of_a_training_are_those_of_the_papers_schedule_in_proportion(handler):
