@@ -69,7 +69,7 @@ def test_time_in_which_a_training_waited_for_its_batch_is_part_of_the_iterations
 
 @pytest.mark.parametrize("loads", [1, 2, 3])
 def test_the_rate_of_a_step_is_the_same_however_many_loads_make_it(loads):
-    """A warm-up from 0.1 to 1 in nine steps."""
+    """A warm-up from 0.1 to 1 over ten steps."""
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
     schedule = LinearLR(optimiser, start_factor=0.1, by_epoch=False, end=10)
     wrapper = SimpleNamespace(_accumulative_counts=loads)

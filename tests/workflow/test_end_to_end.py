@@ -117,4 +117,4 @@ def _heed_interrupts() -> None:
 
 def _saved(folder: Path) -> set[str]:
     # Not `Path.glob`, which fails where the run removes a folder meanwhile
-    return set(glob(f"{folder}/results/tiny/**/iter_*.pth", recursive=True))
+    return set(glob("results/tiny/**/iter_*.pth", root_dir=folder, recursive=True))

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from glob import escape, glob
+from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ def stages(folder: Path) -> list[Stage]:
     """The stages of the jobs whose benchmarks Snakemake wrote below ``folder``, longest first."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     # Not `rglob`, which fails where a job that runs removes a folder meanwhile
-    for path in map(Path, sorted(glob(f"{escape(str(folder))}/**/benchmarks/*.tsv", recursive=True))):
+    for path in sorted(folder / name for name in glob("**/benchmarks/*.tsv", root_dir=folder, recursive=True)):
         name = "warm start" if "warm_start" in path.parts and path.stem == "train" else path.stem
         stage = next((one for one in ("predict", "evaluate") if name.startswith(f"{one}_")), name).replace("_", " ")
         table = pd.read_csv(path, sep="\t", na_values="NA")
