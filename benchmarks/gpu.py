@@ -1,7 +1,7 @@
 """What only a GPU can prove, step by step, each in a process of its own: one table, one JSON. Run benchmarks/gpu.sh.
 
-A step that fails, crashes or takes too long leaves the next ones alone. Steps come in the order of their worth: when
-the time of all is over, the last ones are left out and said to be.
+What is not timed is done side by side first. A step that fails, crashes or takes too long leaves the next ones alone.
+Steps come in the order of their worth: when the time of all is over, the last ones are left out and said to be.
 """
 
 import argparse
@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,21 +28,26 @@ BUDGET = 560.0
 
 @dataclass(frozen=True)
 class Step:
-    """What is proved, and within how many seconds."""
+    """What is proved, within how many seconds, and in which lane; one without a lane has the machine for itself."""
 
     name: str
     seconds: float
     words: str
+    lane: str | None = None
 
 
 STEPS = (
-    Step("operators", 40, "mmcv's operators against the CPU's"),
-    Step("cells", 120, "every cell's model at full width: a step, with the doctor's checks"),
-    Step("trial_first", 160, "the first architecture in every precision"),
-    Step("trial_others", 170, "the other architectures in fp32 and fp16"),
+    Step("operators", 60, "mmcv's operators against the CPU's", "checks"),
+    Step("values", 60, "the loss of every activation against float64", "checks"),
+    Step("cells", 150, "every cell's model at full width: a step, with the doctor's checks", "checks"),
+    Step("doctor", 120, "the doctor of mini", "checks"),
+    Step("training", 150, "a cell of mini: trained, killed, resumed, predicted, scored", "mini"),
+    Step("precisions", 150, "cells of mini in every precision: AP beside that of fp32", "precisions"),
+    Step("trial_first", 140, "the first architecture in every precision"),
+    Step("trial_others", 160, "the other architectures in fp32 and fp16"),
     Step("loss", 40, "the loss against its rivals: time, bytes, kernels"),
-    Step("training", 150, "a cell of mini: trained, killed, resumed, predicted, scored"),
-    Step("nccl", 60, "as many processes as GPUs"),
+    Step("nccl", 40, "as many processes as GPUs"),
+    Step("compilation", 120, "the first architecture compiled"),
 )
 
 
@@ -73,13 +79,19 @@ def machine() -> dict[str, Any]:
 
 def attempt(step: Step, small: bool, limit: float, log: Any) -> dict[str, Any]:
     """Run ``step`` for at most ``limit`` seconds: what it found by then, and what went wrong."""
+    print(f"{step.name}: {step.words}", flush=True)
+    environment = os.environ | ({"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 8))} if step.lane else {})
     with tempfile.TemporaryDirectory(prefix="gpu-") as folder:
         found = Path(folder) / "found.json"
         command = [sys.executable, "-m", "benchmarks.gpu", "--step", step.name, "--output", str(found)]
         start = time.monotonic()
         problem = None
         with subprocess.Popen(
-            [*command, *(["--small"] if small else [])], stdout=log, stderr=log, start_new_session=True
+            [*command, *(["--small"] if small else [])],
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
         ) as process:
             try:
                 status = process.wait(timeout=limit)
@@ -142,27 +154,33 @@ def main() -> None:
     names = [step.name for step in STEPS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="steps to take")
     parser.add_argument("--small", action="store_true", help="at small size on the CPU: tries the script")
+    parser.add_argument("--seconds", type=float, default=BUDGET, help="for all steps together (default %(default)g)")
     parser.add_argument("--output", type=Path, default=Path("gpu.json"))
     parser.add_argument("--step", choices=names, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
         perform(options.step, options.small, options.output)
         return
-    end = time.monotonic() + (10 if options.small else 1) * BUDGET  # a small machine is a slow one
+    factor = 10 if options.small else 1  # a small machine is a slow one
+    end = time.monotonic() + factor * options.seconds
     record: dict[str, Any] = dict(schema=1, started=time.strftime("%Y-%m-%dT%H:%M:%S%z"), small=options.small)
     record |= dict(machine=machine(), steps=[])
     log_path = options.output.with_suffix(".log")
     with log_path.open("w") as log:
-        for step in STEPS:
-            if step.name not in options.only:
-                continue
-            limit = min((10 if options.small else 1) * step.seconds, end - time.monotonic())
-            print(f"{step.name}: {step.words}", flush=True)
-            if limit < 5:
-                record["steps"].append(dict(step=step.name, seconds=0.0, problem="left out: no time", found=[]))
-            else:
-                record["steps"].append(attempt(step, options.small, limit, log))
-            options.output.write_text(json.dumps(record, indent=1) + "\n")
+
+        def take(steps: Iterable[Step]) -> None:
+            for step in steps:
+                limit = min(factor * step.seconds, end - time.monotonic())
+                left_out = dict(step=step.name, seconds=0.0, problem="left out: no time", found=[])
+                record["steps"].append(left_out if limit < 5 else attempt(step, options.small, limit, log))
+                options.output.write_text(json.dumps(record, indent=1) + "\n")
+
+        chosen = [step for step in STEPS if step.name in options.only]
+        lanes = [[step for step in chosen if step.lane == lane] for lane in dict.fromkeys(step.lane for step in STEPS)]
+        *together, alone = lanes
+        with ThreadPoolExecutor(len(together)) as pool:
+            list(pool.map(take, together))
+        take(alone)
     print(table(record))
     print(f"{options.output} has it all; {log_path} has what the steps printed")
 

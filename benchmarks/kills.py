@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -25,20 +26,21 @@ from gumbel.jobs import status
 from gumbel.paths import TrainingPaths
 
 
-def train(paths: TrainingPaths, kill_after: float | None = None) -> float:
-    """Train; seconds from the first iteration to the end, or to SIGKILL ``kill_after`` seconds."""
+def train(paths: TrainingPaths, kill: Callable[[float], bool] = lambda seconds: False) -> float:
+    """Train; seconds from the first iteration to the end, or to SIGKILL once ``kill`` of these seconds is true."""
     command = [sys.executable, "-m", "gumbel", "train", str(paths.config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not _has_begun(paths, process.pid):
             time.sleep(0.01)
         begun = time.monotonic()
-        try:
-            _, errors = process.communicate(timeout=kill_after)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            return time.monotonic() - begun
-        if process.returncode:
+        while True:
+            try:
+                _, errors = process.communicate(timeout=0.05)
+                break
+            except subprocess.TimeoutExpired:
+                if kill(time.monotonic() - begun):
+                    process.send_signal(signal.SIGKILL)
+        if process.returncode not in (0, -signal.SIGKILL):
             raise RuntimeError(errors)
     return time.monotonic() - begun
 
@@ -78,7 +80,8 @@ def main() -> None:
     moments = random.Random(options.seed)
     identical = 0
     for number, paths in enumerate(killed, 1):
-        moment = train(paths, kill_after=moments.uniform(0, 0.95 * seconds))
+        due = moments.uniform(0, 0.95 * seconds)
+        moment = train(paths, lambda passed: passed >= due)  # noqa: B023
         train(paths)
         equal = same(undisturbed, paths)
         identical += equal

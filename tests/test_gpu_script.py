@@ -57,5 +57,7 @@ def test_every_step_is_a_function_and_all_fit_into_ten_minutes():
 
 
 def test_a_row_of_the_trial_says_why_it_failed():
-    row = dict(architecture="a", mode="fp16", steps=[], images_per_second=None, problem="out of memory")
-    assert gpu_steps._flat(row) == dict(row="a/fp16", predicted_per_s=None, failed="out of memory")
+    row = dict(architecture="a", mode="fp16", steps=[], problem="out of memory")
+    row |= dict(images_per_second=None, encoded_per_second=None)
+    expected = dict(row="a/fp16", detected_per_s=None, encoded_per_s=None, failed="out of memory")
+    assert gpu_steps._flat(row) == expected

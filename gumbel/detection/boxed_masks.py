@@ -11,10 +11,13 @@ from typing import Any
 import cv2
 import mmcv
 import numpy as np
+import torch
+from mmcv.ops import roi_align
 from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks
 from pycocotools import mask as coco_mask
+from torch import Tensor
 
 
 class BoxedMasks(BitmapMasks):
@@ -74,6 +77,29 @@ class BoxedMasks(BitmapMasks):
         if pad_val != 0:
             return super().pad(out_shape, pad_val)
         return BoxedMasks(self.crops, self.corners, *out_shape)
+
+    def crop_and_resize(
+        self,
+        bboxes: np.ndarray | Tensor,
+        out_shape: tuple[int, int],
+        inds: np.ndarray | Tensor,
+        device: str | torch.device = "cpu",
+        interpolation: str = "bilinear",
+        binarize: bool = True,
+    ) -> BitmapMasks:
+        """mmdet's, with one bitmap of an object on ``device`` instead of one of each box, and only crops sent there."""
+        if len(self) == 0 or len(bboxes) == 0:
+            return super().crop_and_resize(bboxes, out_shape, inds, device, interpolation, binarize)
+        boxes, objects = torch.as_tensor(bboxes, device=device), torch.as_tensor(inds, device=device)
+        sent = torch.from_numpy(np.concatenate([crop.ravel() for crop in self.crops])).to(device)
+        bitmaps = boxes.new_zeros(len(self), 1, self.height, self.width)
+        parts = sent.split([crop.size for crop in self.crops])
+        for bitmap, part, crop, (top, left) in zip(bitmaps, parts, self.crops, self.corners.tolist(), strict=True):
+            down, across = crop.shape
+            bitmap[0, top : top + down, left : left + across] = part.view(down, across)
+        rois = torch.cat([objects[:, None].to(boxes), boxes], 1)
+        targets = roi_align(bitmaps, rois, out_shape, 1.0, 0, "avg", True).squeeze(1)
+        return BitmapMasks((targets >= 0.5 if binarize else targets).cpu().numpy(), *out_shape)
 
 
 def _nearest(size: int, new_size: int) -> np.ndarray:

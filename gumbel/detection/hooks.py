@@ -14,7 +14,7 @@ from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.registry import HOOKS
 
 from gumbel.detection.checkpoints import adapt, checkpoints, load_weights, save_weights
-from gumbel.detection.parts import unwrapped
+from gumbel.detection.parts import check_categories, unwrapped
 from gumbel.jobs import signals, status
 from gumbel.jobs.attempts import Attempts
 from gumbel.jobs.files import atomic_path
@@ -109,6 +109,7 @@ class HistoryHook(Hook):
         checkpoint["message_hub"]["log_scalars"].clear()
 
     def before_train(self, runner: Any) -> None:
+        check_categories(unwrapped(runner.model), runner.train_dataloader.dataset)
         self._iteration_started = time.monotonic()
 
     def before_train_iter(self, *_: Any, **__: Any) -> None:

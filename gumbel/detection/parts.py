@@ -41,3 +41,18 @@ def train_dataset(config: Config) -> ConfigDict:
     """The images that a training reads, without what repeats them."""
     dataset = config.train_dataloader.dataset
     return dataset.dataset if dataset.type == "ClassBalancedDataset" else dataset
+
+
+def check_categories(model: Any, dataset: Any) -> None:
+    """Refuse data whose categories are not as many as the model tells apart.
+
+    Raises:
+        ValueError: both numbers, and the annotations.
+    """
+    dataset = getattr(dataset, "dataset", dataset)
+    expected, found = box_heads(model)[0].num_classes, len(dataset.cat_ids)
+    if found != expected:
+        raise ValueError(
+            f"expected {expected} categories, as the configuration says, found {found} in {dataset.ann_file}; write "
+            "the configuration anew, or bring back its data"
+        )

@@ -32,6 +32,7 @@ from torch import distributed
 from gumbel.detection.checkpoints import load_weights
 from gumbel.detection.losses import classification_losses, set_scoring
 from gumbel.detection.masks import encode, keep_unpasted
+from gumbel.detection.parts import check_categories
 from gumbel.detection.precision import set_float32
 from gumbel.detection.processes import Processes
 from gumbel.evaluation.predictions import PredictionWriter
@@ -75,6 +76,7 @@ def predict(config_path: Path, checkpoint: Path, outputs: Mapping[tuple[str, str
     for split in dict.fromkeys(split for split, _ in outputs):
         settings = config.test_dataloaders[split]
         loader = Runner.build_dataloader(dict(settings, sampler=[]))  # the indices of images, which follow
+        check_categories(model, loader.dataset)
         annotations = manifest.sha256(Path(settings.dataset.ann_file))
         files = {}
         for scoring in [scoring for other, scoring in outputs if other == split]:

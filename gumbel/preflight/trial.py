@@ -44,7 +44,8 @@ class Row:
     architecture: str
     mode: str
     steps: list[Step] = field(default_factory=list)
-    images_per_second: float | None = None  #: of prediction
+    images_per_second: float | None = None  #: of detection
+    encoded_per_second: float | None = None  #: images whose masks a core encodes, which it does meanwhile
     seconds: float = 0.0  #: that the row took
     problem: str | None = None
 
@@ -244,7 +245,7 @@ def _serve(connection: Connection) -> None:
 
 def heading(batches: Sequence[int]) -> str:
     steps = "".join(f"{f'{images} images: s':>14} {'GB':>6} {'loss':>6}" for images in batches)
-    return f"{'architecture/mode':<36}{steps} {'predicted/s':>12}"
+    return f"{'architecture/mode':<36}{steps} {'detected/s':>12} {'encoded/s':>10}"
 
 
 def line(row: Row, batches: Sequence[int]) -> str:
@@ -257,5 +258,7 @@ def line(row: Row, batches: Sequence[int]) -> str:
             cells += f"{step.seconds:>14.4g} {step.memory_bytes / 1e9:>6.1f} {share:>6.1%}"
         else:
             cells += f"{'-':>14} {'-':>6} {'-':>6}"
-    predicted = "-" if row.images_per_second is None else f"{row.images_per_second:.1f}"
-    return f"{row!s:<36}{cells} {predicted:>12}" + (f"  {row.problem}" if row.problem else "")
+    detected, encoded = (
+        "-" if value is None else f"{value:.1f}" for value in (row.images_per_second, row.encoded_per_second)
+    )
+    return f"{row!s:<36}{cells} {detected:>12} {encoded:>10}" + (f"  {row.problem}" if row.problem else "")

@@ -61,6 +61,13 @@ def test_every_step_of_a_pipeline_gives_mmdets_bitmaps_and_stays_inside_the_boxe
     bitmaps, boxed = bitmaps.pad(shape), boxed.pad(shape)
     assert isinstance(boxed, BoxedMasks)
     assert_same(bitmaps, boxed)
+    if len(boxed):
+        corners = rng.uniform(-20, 1, (9, 2)) * [20, 1] + rng.uniform(0, 1, (9, 2)) * [boxed.width, boxed.height]
+        boxes = np.hstack([corners, corners + rng.uniform(0, 400, (9, 2))]).astype(np.float32)
+        given = boxes, (28, 28), rng.integers(len(boxed), size=9)
+        for binarize in (True, False):
+            targets = [masks.crop_and_resize(*given, binarize=binarize) for masks in (bitmaps, boxed)]
+            assert_same(*targets)
 
 
 @pytest.mark.parametrize(

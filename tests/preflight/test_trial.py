@@ -60,6 +60,7 @@ def test_a_trial_measures_prints_a_table_and_goes_on_after_a_row_that_fails(tmp_
         assert set(step.loss_shares) == {"softmax", "gumbel"}
         assert all(0 < share < 1 for share in step.loss_shares.values())
     assert row.images_per_second > 0
+    assert row.encoded_per_second > 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("mask_rcnn_r50/bf16 ")
     assert trial.line(row, [1, 2]) == lines[-1]
