@@ -5,8 +5,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -289,28 +290,56 @@ def _refuse_holes(table: pa.Table, path: Path) -> pa.Table:
     return table
 
 
+_Id = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_Length = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+
+
+class _Rle(msgspec.Struct, gc=False):
+    size: tuple[_Length, _Length]
+    counts: str
+
+
+class _Record(msgspec.Struct, gc=False):
+    """A detection of the official results."""
+
+    image_id: _Id
+    category_id: _Id
+    score: float
+    bbox: tuple[float, float, float, float] | msgspec.UnsetType = msgspec.UNSET
+    segmentation: _Rle | msgspec.UnsetType = msgspec.UNSET
+
+
 def _read_json(path: Path) -> Predictions:
+    try:
+        records = msgspec.json.decode(path.read_bytes(), type=list[_Record])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        records = msgspec.convert(_checked(path), list[_Record])
+    has_box, has_mask = (_on_all(records, key, path) for key in ("bbox", "segmentation"))
+    if records and not (has_box or has_mask):
+        raise ValueError(f"expected `segmentation` or `bbox` in every detection, found neither in {path}")
+    masks: list[Any] = [record.segmentation for record in records] if has_mask else []
+    shapes = Shapes(
+        box=np.array([record.bbox for record in records], dtype=np.float64).reshape(-1, 4) if has_box else None,
+        mask_size=np.array([mask.size for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
+        counts=pa.array([mask.counts for mask in masks], pa.large_binary()) if has_mask else None,
+    )
+    return Predictions(
+        image_id=np.array([record.image_id for record in records], dtype=np.int64),
+        category_id=np.array([record.category_id for record in records], dtype=np.int64),
+        score=np.array([record.score for record in records], dtype=np.float64),
+        groups=np.array([0, len(records)]),
+        read=lambda _: shapes if records else _NONE,
+    )
+
+
+def _checked(path: Path) -> list[dict[str, Any]]:
+    """Detections record by record, to name what is wrong with the first one that is."""
     records = read_json(path, _EXPECTED)
     if not isinstance(records, list):
         raise ValueError(f"expected a list of detections in {path}, found {brief(records)}: give the official results")
     for position, record in enumerate(records):
         _check_record(record, f"detection {position} of {path}")
-    has_box, has_mask = (_on_all(records, key, path) for key in ("bbox", "segmentation"))
-    if records and not (has_box or has_mask):
-        raise ValueError(f"expected `segmentation` or `bbox` in every detection, found neither in {path}")
-    masks = [record["segmentation"] for record in records] if has_mask else []
-    shapes = Shapes(
-        box=np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4) if has_box else None,
-        mask_size=np.array([mask["size"] for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
-        counts=pa.array([mask["counts"] for mask in masks], pa.large_binary()) if has_mask else None,
-    )
-    return Predictions(
-        image_id=np.array([record["image_id"] for record in records], dtype=np.int64),
-        category_id=np.array([record["category_id"] for record in records], dtype=np.int64),
-        score=np.array([record["score"] for record in records], dtype=np.float64),
-        groups=np.array([0, len(records)]),
-        read=lambda _: shapes if records else _NONE,
-    )
+    return records
 
 
 def _check_record(record: Any, where: str) -> None:
@@ -334,9 +363,9 @@ def _check_record(record: Any, where: str) -> None:
     )
 
 
-def _on_all(records: list[dict[str, Any]], key: str, path: Path) -> bool:
+def _on_all(records: list[_Record], key: str, path: Path) -> bool:
     """Whether all records carry ``key`` (none of none do); ValueError if only some do."""
-    number = sum(key in record for record in records)
+    number = sum(getattr(record, key) is not msgspec.UNSET for record in records)
     if 0 < number < len(records):
         raise ValueError(
             f"expected `{key}` in all detections or in none, found it in {number} of {len(records)} of {path}"
