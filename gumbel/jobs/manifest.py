@@ -18,27 +18,9 @@ from typing import Any
 from gumbel.jobs.files import write_json
 from gumbel.paths import REPOSITORY
 
-PACKAGES = (
-    "torch",
-    "mmcv",
-    "mmdet",
-    "mmengine",
-    "lvis",
-    "numba",
-    "numpy",
-    "opencv-python-headless",
-    "pycocotools",
-    "snakemake",
-)
-SLURM = (
-    "SLURM_CLUSTER_NAME",
-    "SLURM_JOB_ID",
-    "SLURM_ARRAY_JOB_ID",
-    "SLURM_ARRAY_TASK_ID",
-    "SLURM_JOB_PARTITION",
-    "SLURM_NODELIST",
-    "SLURM_RESTART_COUNT",
-)
+PACKAGES: tuple[str, ...] = ("torch", "mmcv", "mmdet", "mmengine", "lvis", "numba", "numpy")
+PACKAGES += ("opencv-python-headless", "pycocotools", "snakemake")
+SLURM = re.compile("SLURM_(CLUSTER_NAME|JOB_ID|ARRAY_JOB_ID|ARRAY_TASK_ID|JOB_PARTITION|NODELIST|RESTART_COUNT)")
 
 
 class Record:
@@ -103,7 +85,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "commit": _commit(),
-        "slurm": {key: value for key, value in os.environ.items() if key in SLURM},
+        "slurm": {key: value for key, value in os.environ.items() if SLURM.fullmatch(key)},
         "command": " ".join(sys.argv),
     }
 

@@ -97,10 +97,10 @@ class PlanHandler(logging.Handler):
         return f"GPU-hours: {words}; {most:,.0f} at most, if every job took all its attempts to the limit ({names})"
 
     def _expected(self, wildcards: Any) -> float:
+        hours = requests.expected_hours(wildcards.architecture, wildcards.activation, self.paths.doctor)
         if self.paths.doctor.exists():
-            return requests.expected_hours(wildcards.architecture, wildcards.activation, self.paths.doctor)
-        share = _iterations(self.experiment.schedule) / _iterations("schedule_1x") * self.experiment.batch / 16
-        return share * requests.expected_hours(wildcards.architecture, wildcards.activation, self.paths.doctor)
+            return hours
+        return hours * _iterations(self.experiment.schedule) / _iterations("schedule_1x") * self.experiment.batch / 16
 
     def add(self, rule: str, wildcards: Mapping[str, str], reason: str) -> None:
         """Note a planned job."""

@@ -171,24 +171,18 @@ def heat_map(probability: np.ndarray, title: str) -> Figure:
     rows, columns = np.indices(probability.shape)
     frame = pd.DataFrame({"row": rows.ravel(), "column": columns.ravel(), "probability": probability.ravel()})
     side = 210
+    shade = alt.Scale(domain=[0, float(probability.max()) or 1.0], range=[0, 1])
     chart = (
-        alt.Chart(frame, width=side, height=side)
+        alt.Chart(frame, width=side, height=side, view=alt.ViewBackground(stroke=LINE, strokeOpacity=1))
         .mark_rect(color=HEAT, stroke=None)
         .encode(
             x=alt.X("column:O", axis=None, scale=alt.Scale(paddingInner=0)),
             y=alt.Y("row:O", axis=None, scale=alt.Scale(paddingInner=0)),
-            opacity=alt.Opacity(
-                "probability:Q", scale=alt.Scale(domain=[0, float(probability.max()) or 1.0], range=[0, 1]), legend=None
-            ),
+            opacity=alt.Opacity("probability:Q", scale=shade, legend=None),
         )
     )
-    frame_line = (
-        alt.Chart(pd.DataFrame({"x": [0]}), width=side, height=side)
-        .mark_rect(fill=None, stroke=LINE, strokeOpacity=1)
-        .encode(x=alt.value(0), x2=alt.value(side), y=alt.value(0), y2=alt.value(side))
-    )
     words = f"mean {scientific(probability.mean())}, peak {scientific(probability.max())}"
-    return figure(title, chart + frame_line, words)
+    return figure(title, chart, words)
 
 
 def expected_occurrence(frame: pd.DataFrame, title: str) -> Figure:

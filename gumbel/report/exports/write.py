@@ -53,16 +53,12 @@ def texts(results: Results, content: Content) -> dict[str, str]:
         "summary.csv": results.summary,
     }
     return {name: frame.to_csv(index=False) for name, frame in frames.items()} | {
-        "results.json": _json(record(results, content, frames)) + "\n",
+        "results.json": json.dumps(record(results, content, frames), allow_nan=False, ensure_ascii=False) + "\n",
         "tables.tex": latex_tables(results, claims, rows),
         "numbers.tex": latex_macros(rows),
         "report.md": markdown(results, claims, content.matrix),
         "metafile.yml": metafile(experiment, rows),
     }
-
-
-def _json(record: Any) -> str:
-    return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 def record(results: Results, content: Content, frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
