@@ -78,7 +78,8 @@ def write(study: Study) -> Path:
     means, differences = intervals(table), intervals(paired(table, study))
     palette, paths = Palette(found[0].experiment.activations), StudyPaths(study.name)
     with debug_mode(False):  # as on the page of an experiment
-        parts = [_part(study, _factor(name, found), means, differences, palette) for name in study.factors]
+        drawn = (_part(study, _factor(name, found), means, differences, palette) for name in study.factors)
+        parts = [part for part in drawn if part.tables]
         curves = list(_over_training(once.values(), table, palette))
     context: dict[str, Any] = {
         "finding": finding(study, differences),
@@ -225,7 +226,7 @@ def _part(study: Study, factor: _Factor, means: pd.DataFrame, differences: pd.Da
             drawn[f"difference_{name}.svg"] = factor.figure(differences, name, title, palette, zero=True)
     of_differences = [name for name in METRICS if name != ABOVE_ZERO]
     tables = [factor.table("Means", means, METRICS), factor.table("Differences", differences, of_differences, of, "+")]
-    return Part(factor.name, drawn, tables)
+    return Part(factor.name, drawn, [table for table in tables if table.rows])
 
 
 def _number(name: str, of: Any, sign: str = "") -> str:

@@ -145,7 +145,9 @@ def test_the_page_of_nothing_says_so(tmp_path, monkeypatch):
     write_base()
     assert "0 of 18 trainings are done" in words()
     assert "No difference has an interval yet" in words()
-    assert "<figure" not in StudyPaths("two").report.read_text()
+    page = StudyPaths("two").report.read_text()
+    assert "<figure" not in page
+    assert "<table" not in page, "a setting of which nothing is done has no empty table"
 
 
 def test_a_level_without_rare_categories_has_dashes_in_their_place(experiments):
