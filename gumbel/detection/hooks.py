@@ -23,6 +23,15 @@ from gumbel.jobs.terminal import say
 from gumbel.paths import CellPaths
 
 
+class CategoriesHook(Hook):
+    """Refuse data with other categories than the model's, before the first step."""
+
+    priority = "VERY_HIGH"
+
+    def before_train(self, runner: Any) -> None:
+        check_categories(unwrapped(runner.model), runner.train_dataloader.dataset)
+
+
 @HOOKS.register_module()
 @dataclass(eq=False)
 class WarmStartHook(Hook):
@@ -109,7 +118,6 @@ class HistoryHook(Hook):
         checkpoint["message_hub"]["log_scalars"].clear()
 
     def before_train(self, runner: Any) -> None:
-        check_categories(unwrapped(runner.model), runner.train_dataloader.dataset)
         self._iteration_started = time.monotonic()
 
     def before_train_iter(self, *_: Any, **__: Any) -> None:
