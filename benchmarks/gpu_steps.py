@@ -38,7 +38,9 @@ def device(small: bool) -> str:
 
 def operators(small: bool) -> Findings:
     """NMS and RoIAlign, forward and backward, on random boxes and features: this device's results against the CPU's."""
-    from mmcv.ops import nms, roi_align
+    from mmcv.ops import RoIAlign, nms, roi_align
+
+    from gumbel.detection.options import keep_channels_last
 
     generator = torch.Generator().manual_seed(0)
     corners = 800 * torch.rand(2000, 2, generator=generator)
@@ -58,6 +60,11 @@ def operators(small: bool) -> Findings:
     yield dict(operator="RoIAlign", largest_difference=float((pooled[0] - pooled[1]).abs().max()))
     scale = float(slopes[0].abs().max())
     yield dict(operator="RoIAlign backward", largest_difference=float((slopes[0] - slopes[1]).abs().max()) / scale)
+    layer = torch.nn.Sequential(RoIAlign(7, 0.125, 0))
+    keep_channels_last(layer)
+    last = features.to(device(small), memory_format=torch.channels_last)
+    out = layer[0](last, rois.to(device(small))).cpu()
+    yield dict(operator="RoIAlign, channels-last", largest_difference=float((out - pooled[0]).abs().max()))
 
 
 def cells(small: bool) -> Findings:

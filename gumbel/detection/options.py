@@ -12,12 +12,25 @@ from gumbel.detection.losses import classification_losses
 from gumbel.detection.parts import box_heads, unwrapped
 
 
+def keep_channels_last(model: Any) -> None:
+    """Keep the weights of ``model`` in the channels-last format; its convolutions then work in it.
+
+    mmcv's operators take the memory of any features for NCHW (2.1.0, ``roi_align.cpp``, ``roi_align_cuda.cu``), and
+    would pool other values without a word. They get them as NCHW.
+    """
+    model.to(memory_format=torch.channels_last)
+    for module in model.modules():
+        if type(module).__module__.startswith("mmcv.ops."):
+            module.to(memory_format=torch.contiguous_format)
+            module.register_forward_pre_hook(lambda _, given: tuple(each.contiguous() for each in given))
+
+
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Keep the model's weights in the channels-last format; convolutions then work in it."""
+    """Train in the channels-last format."""
 
     def before_train(self, runner: Any) -> None:
-        runner.model.to(memory_format=torch.channels_last)
+        keep_channels_last(runner.model)
 
 
 def check_launch(config: Config, world_size: int) -> None:

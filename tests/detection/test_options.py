@@ -11,7 +11,8 @@ from mmengine.utils import import_modules_from_strings
 
 from gumbel.detection import options
 from gumbel.detection.compose import cell_config, warm_start_config
-from gumbel.detection.parts import train_dataset
+from gumbel.detection.parts import roi_extractors, train_dataset
+from gumbel.detection.predict import build_model
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
@@ -107,16 +108,25 @@ def test_options_are_off_in_the_faithful_recipe():
     assert [hook.type for hook in config.custom_hooks] == ["ChannelsLastHook"]
 
 
-def test_channels_last_changes_the_memory_format_and_no_value():
+@pytest.mark.parametrize("architecture", ["mask_rcnn_r50", "cascade_r101", "htc_r101"])
+def test_channels_last_changes_the_memory_format_and_no_value(tiny, architecture):
+    """Features of every pyramid level, what is pooled from them, and the slopes of the first convolution."""
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
-    image = torch.randn(1, 3, 16, 16)
-    before = model(image)
-    options.ChannelsLastHook().before_train(SimpleNamespace(model=model))
-    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
-    after = model(image)
-    assert after.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(after, before)
+    model = build_model(cell_config(tiny, architecture, "softmax", seed=0)).double()
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    rois = torch.tensor([[0, 3, 5, 20, 30], [1, 10, 2, 60, 50], [1, 0, 0, 63, 63]], dtype=torch.float64)
+    convolution = model.backbone.layer1[0].conv1.weight.requires_grad_()
+    found = []
+    for last in (False, True):
+        if last:
+            options.ChannelsLastHook().before_train(SimpleNamespace(model=model))
+        features = model.extract_feat(images)
+        assert features[0].is_contiguous() is not last
+        pooled = [extractor(features[: extractor.num_inputs], rois) for extractor in roi_extractors(model)]
+        (slope,) = torch.autograd.grad(sum(each.square().sum() for each in pooled), convolution)
+        found.append([*features, *pooled, slope])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-8 * float(one.detach().abs().max()))
 
 
 def test_repeat_factor_sampling_repeats_pictures_of_rare_categories(tiny, tiny_data, monkeypatch):

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from pycocotools import mask as coco_mask
 
 from gumbel.detection import predict as module
-from gumbel.detection.checkpoints import save_weights
+from gumbel.detection.checkpoints import load_weights, save_weights
 from gumbel.detection.compose import cell_config
 from gumbel.detection.losses import set_scoring
 from gumbel.detection.predict import build_model, build_trained, predict
@@ -97,6 +97,22 @@ def test_one_pass_for_both_scorings_finds_what_the_model_finds_under_each(archit
             assert found.shapes.take(rows).masks() == coco_mask.encode(masks)
         scores.append(found.score)
     assert not np.array_equal(*scores), "the scorings differ, or this test shows nothing"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_detections_do_not_depend_on_how_the_model_lies_in_memory(architecture):
+    """What predicts, on a CPU channels-last, against the model as mmdet builds it."""
+    config, weights = Config.fromfile(f"{architecture}.py"), Path(f"{architecture}.pth")
+    plain = build_model(config).eval()
+    plain.load_state_dict(load_weights(weights))
+    batch = next(iter(Runner.build_dataloader(config.test_dataloaders["val"])))
+    with torch.inference_mode():
+        one, other = (
+            model.test_step(batch)[0].pred_instances.numpy() for model in (plain, build_trained(config, weights))
+        )
+    assert len(one) > 5
+    for values, others in zip(one.values(), other.values(), strict=True):
+        np.testing.assert_allclose(others, values, rtol=1e-3, atol=1e-3)
 
 
 RUN = f"""
