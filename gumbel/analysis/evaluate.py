@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from gumbel.analysis.errors import describe, find_errors
-from gumbel.evaluation import bootstrap as resampling
 from gumbel.evaluation.lvis_ap import score
 from gumbel.jobs.files import atomic_path, write_json
 
@@ -34,6 +33,8 @@ def write_evaluation(
         with atomic_path(per_category) as temporary:
             scores.per_category.to_parquet(temporary, index=False)
     if bootstrap:
+        from gumbel.evaluation import bootstrap as resampling  # with scipy, a fifth of a second
+
         matches = scores.found.matches.items()
         resampling.save(bootstrap, {kind: resampling.resample(found, replicates, seed) for kind, found in matches})
     if errors:

@@ -81,6 +81,7 @@ def _decode(counts: np.ndarray, source: np.ndarray, size: np.ndarray, masks: Mas
     whole = np.ones(len(source) - 1, np.bool_)
     for k in range(len(whole)):
         h = int(size[k, 0])
+        height = np.uint32(h)  # divided by in half the time
         pixels = int(size[k, 1]) * h
         place, run, before, last, number = 0, 0, 0, 0, 0
         left, right, top, bottom, total = pixels, -1, h, -1, 0
@@ -110,9 +111,10 @@ def _decode(counts: np.ndarray, source: np.ndarray, size: np.ndarray, masks: Mas
                 start[used], stop[used] = first, final + 1
                 used += 1
                 total += run
-                left, right = min(left, first // h), max(right, final // h)
-                if first // h == final // h:
-                    top, bottom = min(top, first % h), max(bottom, final % h)
+                column, other = int(np.uint32(first) // height), int(np.uint32(final) // height)
+                left, right = min(left, column), max(right, other)
+                if column == other:
+                    top, bottom = min(top, first - column * h), max(bottom, final - column * h)
                 else:
                     top, bottom = 0, h - 1
             place += run

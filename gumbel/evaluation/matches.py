@@ -106,7 +106,10 @@ def find_matches(
     ``overlaps`` tells how masks lie on objects as well. Raises ValueError for shapes that cannot be scored.
     """
     parts = track(
-        _parts(truth, predictions, chosen), "matching detections", len(chosen.rows), lambda part: len(part.score)
+        _parts(truth, predictions, chosen, "bbox" in iou_types),
+        "matching detections",
+        len(chosen.rows),
+        lambda part: len(part.score),
     )
     matched = in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts)
     found, lying = zip(*matched, strict=True)
@@ -140,11 +143,11 @@ def _joined(parts: Sequence[Iterable[np.ndarray]]) -> list[np.ndarray]:
     return [column[..., order] for column in columns]
 
 
-def _parts(truth: GroundTruth, predictions: Predictions, chosen: Selection) -> Iterator[_Part]:
+def _parts(truth: GroundTruth, predictions: Predictions, chosen: Selection, boxes: bool) -> Iterator[_Part]:
     spared = truth.listed("not_exhaustive_category_ids")
     rows, image, category, _ = chosen
     bounds = np.searchsorted(truth.objects.image, np.arange(len(truth.images) + 1))
-    for own, shapes in predictions.parts(rows):
+    for own, shapes in predictions.parts(rows, boxes):
         _check_sizes(truth, image[own], shapes)
         shown, place = np.unique(image[own], return_inverse=True)
         number = bounds[shown + 1] - bounds[shown]

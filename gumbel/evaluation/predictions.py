@@ -177,7 +177,7 @@ class Predictions:
     category_id: np.ndarray  # (N,) int64
     score: np.ndarray  # (N,) float64
     groups: np.ndarray  # (G + 1,) the first row of each group, and N
-    read: Callable[[int], Shapes]  # the shapes of a group
+    read: Callable[[int, bool], Shapes]  # the shapes of a group, with boxes or perhaps without
     metadata: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -186,15 +186,16 @@ class Predictions:
     @cached_property
     def shapes(self) -> Shapes:
         """Those of all rows, in memory."""
-        parts = [self.read(group) for group in range(len(self.groups) - 1)] or [_NONE]
+        parts = [self.read(group, True) for group in range(len(self.groups) - 1)] or [_NONE]
         if len(parts) == 1:
             return parts[0]
         box, size, counts = zip(*parts, strict=True)
         return Shapes(np.concatenate(box), np.concatenate(size), pa.concat_arrays(counts))
 
-    def parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Shapes]]:
+    def parts(self, rows: np.ndarray, boxes: bool = True) -> Iterator[tuple[np.ndarray, Shapes]]:
         """Places in ``rows``, which are sorted by image, with the shapes there; no image is in two parts.
 
+        Whoever needs no ``boxes`` is spared their reading.
         Memory holds one group of rows where no image is in two groups either, else all.
         """
         if not len(rows):
@@ -212,7 +213,7 @@ class Predictions:
         order = np.argsort(group, kind="stable")
         numbers, starts = np.unique(group[order], return_index=True)
         for number, part in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
-            yield part, self.read(number).take(rows[part] - self.groups[number])
+            yield part, self.read(number, boxes).take(rows[part] - self.groups[number])
 
 
 _NONE = Shapes(np.zeros((0, 4)), np.zeros((0, 2), np.int32), pa.array([], pa.large_binary()))
@@ -245,9 +246,9 @@ def _scan_parquet(path: Path) -> Predictions:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
 
-    def read(group: int) -> Shapes:
+    def read(group: int, boxes: bool) -> Shapes:
         with _whole(path):
-            return _shapes(file.read_row_group(group, [*BOX, *_MASK]), path)
+            return _shapes(file.read_row_group(group, [*(BOX if boxes else ()), *_MASK]), path)
 
     return Predictions(
         image_id=table["image_id"].to_numpy().astype(np.int64, copy=False),
@@ -266,8 +267,10 @@ def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
 
 def _shapes(table: pa.Table, path: Path) -> Shapes:
     _refuse_holes(table, path)
-    box = np.stack([table[name].to_numpy() for name in BOX], axis=1)
-    _refuse_infinite(box, path)
+    box = None
+    if BOX[0] in table.schema.names:
+        box = np.stack([table[name].to_numpy() for name in BOX], axis=1)
+        _refuse_infinite(box, path)
     size = np.stack([table[name].to_numpy() for name in _MASK[:2]], axis=1)
     counts = table["mask_counts"].cast(pa.large_binary()).combine_chunks()
     return Shapes(box, size, counts.chunk(0) if isinstance(counts, pa.ChunkedArray) else counts)
@@ -328,7 +331,7 @@ def _read_json(path: Path) -> Predictions:
         category_id=np.array([record.category_id for record in records], dtype=np.int64),
         score=np.array([record.score for record in records], dtype=np.float64),
         groups=np.array([0, len(records)]),
-        read=lambda _: shapes if records else _NONE,
+        read=lambda *_: shapes if records else _NONE,
     )
 
 
