@@ -14,22 +14,13 @@ from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.registry import HOOKS
 
 from gumbel.detection.checkpoints import adapt, checkpoints, load_weights, save_weights
-from gumbel.detection.parts import check_categories, unwrapped
+from gumbel.detection.parts import unwrapped
 from gumbel.jobs import signals, status
 from gumbel.jobs.attempts import Attempts
 from gumbel.jobs.files import atomic_path
 from gumbel.jobs.lock import Claim
 from gumbel.jobs.terminal import say
 from gumbel.paths import CellPaths
-
-
-class CategoriesHook(Hook):
-    """Refuse data with other categories than the model's, before the first step."""
-
-    priority = "VERY_HIGH"
-
-    def before_train(self, runner: Any) -> None:
-        check_categories(unwrapped(runner.model), runner.train_dataloader.dataset)
 
 
 @HOOKS.register_module()

@@ -19,6 +19,8 @@ from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS, LOOPS
 from mmengine.runner import BaseLoop
 
+from gumbel.detection.parts import check_categories, unwrapped
+
 #: The two streams of random numbers.
 IMAGE, BATCH = 0, 1
 
@@ -56,6 +58,7 @@ class ResumableTrainLoop(BaseLoop):
     def run(self) -> torch.nn.Module:
         runner = self.runner
         rank, processes = get_dist_info()
+        check_categories(unwrapped(runner.model), self.dataloader.dataset)
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         self.dataloader.sampler.start = self._iter

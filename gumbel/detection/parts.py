@@ -49,7 +49,8 @@ def check_categories(model: Any, dataset: Any) -> None:
     Raises:
         ValueError: both numbers, and the annotations.
     """
-    dataset = getattr(dataset, "dataset", dataset)
+    while hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
     expected, found = box_heads(model)[0].num_classes, len(dataset.cat_ids)
     if found != expected:
         raise ValueError(

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from gumbel.detection.checkpoints import iteration, latest_checkpoint, save_weights
 from gumbel.detection.curves import name_run
 from gumbel.detection.failures import explain
-from gumbel.detection.hooks import CategoriesHook, HistoryHook, ReportHook
+from gumbel.detection.hooks import HistoryHook, ReportHook
 from gumbel.detection.options import check_launch, resolved
 from gumbel.detection.parts import train_dataset, unwrapped
 from gumbel.detection.precision import set_float32
@@ -136,7 +136,7 @@ def _attempt(config_path: Path, config: Config, processes: Processes, held: Clai
     if start.checkpoint:
         config.update(load_from=start.checkpoint, resume=True)
     runner = Runner.from_cfg(config)
-    for hook in (CategoriesHook(), *([report] if report else []), history):
+    for hook in [report, history] if report else [history]:
         runner.register_hook(hook)
     runner.train()
     stopped = runner.iter < runner.max_iters

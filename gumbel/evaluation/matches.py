@@ -105,13 +105,9 @@ def find_matches(
 
     ``overlaps`` tells how masks lie on objects as well. Raises ValueError for shapes that cannot be scored.
     """
-    parts = track(
-        _parts(truth, predictions, chosen, "bbox" in iou_types),
-        "matching detections",
-        len(chosen.rows),
-        lambda part: len(part.score),
-    )
-    matched = in_parallel(lambda part: _match(part, truth, iou_types, overlaps), parts)
+    parts = _parts(truth, predictions, chosen, "bbox" in iou_types)
+    shown = track(parts, "matching detections", len(chosen.rows), lambda part: len(part.score))
+    matched = in_parallel(lambda part: _match(part, truth, iou_types, overlaps), shown)
     found, lying = zip(*matched, strict=True)
     whole = {iou_type: _Piece(*_joined([part.pop(iou_type) for part in found])) for iou_type in iou_types}
     return Found(

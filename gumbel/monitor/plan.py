@@ -60,15 +60,12 @@ class PlanHandler(logging.Handler):
         cells = matrix.cells(self.experiment)
         done = sum(all(path.exists() for path in matrix.evidence(self.experiment, cell)) for cell in cells)
         jobs = list(self.jobs())
-        lines = [
+        words = (
             f"Experiment {self.experiment.name}: {done} of {len(cells)} cells are done. {self.experiment.description}"
-        ]
+        )
         downloads = [str(job.output[0]) for job in jobs if job.rule.name in DOWNLOADS and job.is_local]
-        if downloads:
-            lines.append(f"To download, or to find: {', '.join(sorted(downloads))}")
-        if hours := self._gpu_hours(jobs):
-            lines.append(hours)
-        return "\n".join(lines)
+        missing = f"To download, or to find: {', '.join(sorted(downloads))}" if downloads else None
+        return "\n".join(filter(None, [words, missing, self._gpu_hours(jobs)]))
 
     def _gpu_hours(self, jobs: list[Any]) -> str | None:
         """GPU-hours of the jobs that ask for GPUs."""
@@ -115,18 +112,13 @@ class PlanHandler(logging.Handler):
 
     def summary(self) -> str:
         """The lines below the dry run."""
-        lines = []
-        if self.rewritten:
-            lines.append("Configurations that would be written anew:")
-            lines += [f"  {name}: {why}" for name, why in sorted(self.rewritten.items())]
-        if self.thrown_away:
-            lines.append("Finished trainings that would be done again, unless their recipe turns out the same:")
-            lines += [
-                f"  {name} ({hours}): {self.rewritten.get(name, why)}"
-                for name, (hours, why) in sorted(self.thrown_away.items())
-            ]
-        else:
-            lines.append("No finished training would be thrown away.")
+        lines = ["Configurations that would be written anew:"] if self.rewritten else []
+        lines += [f"  {name}: {why}" for name, why in sorted(self.rewritten.items())]
+        if not self.thrown_away:
+            return "\n".join([*lines, "No finished training would be thrown away."])
+        lines.append("Finished trainings that would be done again, unless their recipe turns out the same:")
+        for name, (hours, why) in sorted(self.thrown_away.items()):
+            lines.append(f"  {name} ({hours}): {self.rewritten.get(name, why)}")
         return "\n".join(lines)
 
 

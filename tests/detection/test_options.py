@@ -11,7 +11,8 @@ from mmengine.utils import import_modules_from_strings
 
 from gumbel.detection import options
 from gumbel.detection.compose import cell_config, warm_start_config
-from gumbel.detection.parts import roi_extractors, train_dataset
+from gumbel.detection.loop import PlacedDataset
+from gumbel.detection.parts import check_categories, roi_extractors, train_dataset
 from gumbel.detection.predict import build_model
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
@@ -144,3 +145,8 @@ def test_repeat_factor_sampling_repeats_pictures_of_rare_categories(tiny, tiny_d
     frequency = {label: sum(label in labels for labels in shown) / len(once) for label in set().union(*shown)}
     factors = [max(max(1, -(-((0.5 / frequency[label]) ** 0.5) // 1)) for label in labels) for labels in shown]
     assert len(repeated) == sum(factors)
+    # Categories are compared whatever the data is wrapped in
+    for wrapped in (once, repeated, PlacedDataset(oversampled.train_dataloader.dataset, seed=0)):
+        check_categories(build_model(plain), wrapped)
+        with pytest.raises(ValueError, match=r"expected 8 categories, .*, found 9 in .*train\.json"):
+            check_categories(build_model(warm_start_config(tiny, "mask_rcnn_r50")), wrapped)
