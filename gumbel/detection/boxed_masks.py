@@ -87,17 +87,19 @@ class BoxedMasks(BitmapMasks):
         interpolation: str = "bilinear",
         binarize: bool = True,
     ) -> BitmapMasks:
-        """mmdet's, with one bitmap of an object on ``device`` instead of one of each box, and only crops sent there."""
+        """mmdet's, with a bitmap on ``device`` of each object of ``inds``, not of each box; only crops go there."""
         if len(self) == 0 or len(bboxes) == 0:
             return super().crop_and_resize(bboxes, out_shape, inds, device, interpolation, binarize)
-        boxes, objects = torch.as_tensor(bboxes, device=device), torch.as_tensor(inds, device=device)
-        sent = torch.from_numpy(np.concatenate([crop.ravel() for crop in self.crops])).to(device)
-        bitmaps = boxes.new_zeros(len(self), 1, self.height, self.width)
-        parts = sent.split([crop.size for crop in self.crops])
-        for bitmap, part, crop, (top, left) in zip(bitmaps, parts, self.crops, self.corners.tolist(), strict=True):
+        boxes = torch.as_tensor(bboxes, device=device)
+        objects, places = torch.as_tensor(inds, device=device).unique(return_inverse=True)
+        taken = self[objects.cpu().numpy()]
+        sent = torch.from_numpy(np.concatenate([crop.ravel() for crop in taken.crops])).to(device)
+        bitmaps = boxes.new_zeros(len(taken), 1, self.height, self.width)
+        parts = sent.split([crop.size for crop in taken.crops])
+        for bitmap, part, crop, (top, left) in zip(bitmaps, parts, taken.crops, taken.corners.tolist(), strict=True):
             down, across = crop.shape
             bitmap[0, top : top + down, left : left + across] = part.view(down, across)
-        rois = torch.cat([objects[:, None].to(boxes), boxes], 1)
+        rois = torch.cat([places[:, None].to(boxes), boxes], 1)
         targets = roi_align(bitmaps, rois, out_shape, 1.0, 0, "avg", True).squeeze(1)
         return BitmapMasks((targets >= 0.5 if binarize else targets).cpu().numpy(), *out_shape)
 

@@ -290,14 +290,13 @@ def _measured(line: Line, said: Status | None) -> Line:
 def _with_totals(found: list[Line]) -> list[Line]:
     """Let what has not run expect the mean of its architecture's other trainings of the same kind."""
     known: dict[tuple[str, bool], list[float]] = defaultdict(list)
-    for line in found:
+    kinds = [(line.architecture, line.activation is None) for line in found]
+    for line, kind in zip(found, kinds, strict=True):
         if line.total is not None:
-            known[line.architecture, line.activation is None].append(line.total)
+            known[kind].append(line.total)
     means = {kind: sum(totals) / len(totals) for kind, totals in known.items()}
-    return [
-        line if line.total is not None else replace(line, total=means.get((line.architecture, line.activation is None)))
-        for line in found
-    ]
+    pairs = zip(found, kinds, strict=True)
+    return [line if line.total is not None else replace(line, total=means.get(kind)) for line, kind in pairs]
 
 
 def _training_failure(paths: TrainingPaths) -> Failure | None:
@@ -318,9 +317,8 @@ def _precision(paths: CellPaths, experiment: Experiment) -> str:
     metrics = tolerant(manifest.read, paths.metrics(experiment.splits[0], "matched")) or {}
     figures = metrics.get("segm")
     known = {name: figures.get(name) for name in ("AP", "APr")} if isinstance(figures, dict) else {}
-    return ", ".join(
-        f"{name} {percent(value)}" for name, value in known.items() if isinstance(value, int | float | None)
-    )
+    words = (f"{name} {percent(value)}" for name, value in known.items() if isinstance(value, int | float | None))
+    return ", ".join(words)
 
 
 def _place(said: Status) -> str:

@@ -9,6 +9,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmdet.structures.mask import BitmapMasks
 from pycocotools import mask as coco_mask
 
+from gumbel.detection import boxed_masks as module
 from gumbel.detection.boxed_masks import BoxedMasks, LoadBoxedAnnotations
 
 
@@ -68,6 +69,15 @@ def test_every_step_of_a_pipeline_gives_mmdets_bitmaps_and_stays_inside_the_boxe
         for binarize in (True, False):
             targets = [masks.crop_and_resize(*given, binarize=binarize) for masks in (bitmaps, boxed)]
             assert_same(*targets)
+
+
+def test_targets_of_few_objects_take_the_memory_of_few(monkeypatch):
+    """An image of LVIS has up to hundreds of objects; only those with positive RoIs become bitmaps."""
+    _, boxed = loaded(np.random.default_rng(1), objects=9)
+    seen, own = [], module.roi_align
+    monkeypatch.setattr(module, "roi_align", lambda bitmaps, *rest: [seen.append(len(bitmaps)), own(bitmaps, *rest)][1])
+    boxed.crop_and_resize(np.array([[0, 0, 9, 9]] * 4, np.float32), (28, 28), np.array([7, 2, 7, 7]))
+    assert seen == [2]
 
 
 @pytest.mark.parametrize(
