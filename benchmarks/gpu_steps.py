@@ -299,9 +299,8 @@ def _mini(small: bool, name: str, **settings: Any) -> tuple[Any, Path, Any]:
 
     experiment = matrix.parse({**CELL, "name": name, **settings, **(TINY if small else {})})
     data = matrix.data(experiment)
-    if not data.record.exists() or json.loads(data.record.read_text())["spec"] != data.settings.model_dump(
-        exclude_none=True
-    ):
+    spec = data.settings.model_dump(exclude_none=True)
+    if not data.record.exists() or json.loads(data.record.read_text())["spec"] != spec:
         data.provide()
     write_configs(experiment)
     return experiment, data.annotations("val"), ExperimentPaths(experiment.name)
