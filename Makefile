@@ -29,7 +29,7 @@ TORCH_FROM := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # pip keeps what it compiled without a word about the torch and the GPUs that it was compiled for
 MMCV_CACHE := $(if $(TORCH_INDEX)$(FORCE_CUDA),--no-cache-dir)
 EXPERIMENT := results/mini/experiment.yaml
-SOURCES := gumbel tests benchmarks configs workflow/scripts
+SOURCES := gumbel tests benchmarks configs
 export PATH := $(BIN):$(PATH)
 
 .PHONY: demo test faults check install docs links package prerequisites

@@ -1,3 +1,6 @@
+import yaml
+
+
 rule experiment:
     output:
         FILES.experiment,
@@ -8,9 +11,13 @@ rule experiment:
         ENVIRONMENT
     params:
         # Whether the report waits for every cell changes no other file
-        experiment=EXPERIMENT.model_dump(mode="json", exclude={"allow_missing"}),
-    script:
-        "../scripts/write_experiment.py"
+        experiment=yaml.safe_dump(
+            EXPERIMENT.model_dump(mode="json", exclude={"allow_missing"}),
+            sort_keys=False,
+        ),
+    # No script: Snakemake starts these by the interpreter's path unquoted, which may have spaces
+    shell:
+        "printf %s {params.experiment:q} > {output:q} 2> {log:q}"
 
 
 rule data:
