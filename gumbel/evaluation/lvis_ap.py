@@ -7,13 +7,12 @@ takes; the figures are means over the precision and recall that follow.
 
 import gc
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from gumbel.evaluation import official_backend
 from gumbel.evaluation.compiled import compiled
@@ -24,16 +23,28 @@ from gumbel.evaluation.predictions import read_predictions
 from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, PROTOCOLS, RECALLS, select
 from gumbel.jobs.manifest import sha256
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 BACKENDS = ("compiled", "official")
 _EPSILON = float(np.spacing(1))
 
 
 class Scores(NamedTuple):
-    """What an evaluation finds: the metrics record, a row per IoU type and category, and the matches behind them."""
+    """What an evaluation finds: the metrics record, columns over the categories per IoU type, and the matches."""
 
     metrics: dict[str, Any]
-    per_category: pd.DataFrame
+    categories: list[dict[str, Any]]
     found: Found
+
+    @property
+    def per_category(self) -> "pd.DataFrame":
+        """A row per IoU type and category."""
+        import pandas as pd  # half a second, and few ask for the table
+
+        counts = [{"image_count": pd.array(columns["image_count"], dtype="Int64")} for columns in self.categories]
+        frames = [pd.DataFrame(columns | own) for columns, own in zip(self.categories, counts, strict=True)]
+        return pd.concat(frames, ignore_index=True)
 
 
 @contextmanager
@@ -77,16 +88,17 @@ def score(
     chosen = select(truth, detections, protocol)
     found = find_matches(truth, detections, chosen, iou_types, overlaps)
     record: dict[str, Any] = {"schema": 1}
-    tables = []
+    categories = []
     for iou_type in iou_types:
         if backend == "official":
-            precision, recall = official_backend.precision_and_recall(truth, detections, chosen.rows, iou_type)
+            tensors = official_backend.precision_and_recall(truth, detections, chosen.rows, iou_type)
+            precision, recall = (list(np.moveaxis(values, -1, 0)) for values in tensors)
         else:
             precision, recall = _by_area(found.matches[iou_type])
         if kept.per_image is None:
-            recall = np.full_like(recall, np.nan)  # AR is that of so many detections an image
+            recall = [np.full_like(values, np.nan) for values in recall]  # AR is that of so many detections an image
         record[iou_type] = official_figures(precision, recall, truth.frequencies)
-        tables.append(_per_category(truth, precision, iou_type))
+        categories.append(_per_category(truth, precision[0], iou_type))
     record["protocol"] = {
         "name": protocol,
         "backend": backend,
@@ -99,7 +111,7 @@ def score(
         "detections": chosen.counts | {"zero_area": found.zero_area},
         "predictions": detections.metadata,
     }
-    return Scores(record, pd.concat(tables, ignore_index=True), found)
+    return Scores(record, categories, found)
 
 
 def _check_options(iou_types: tuple[str, ...], protocol: str, backend: str) -> None:
@@ -132,15 +144,15 @@ def _check_probabilities(score: np.ndarray) -> None:
         )
 
 
-def _by_area(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
-    """The official API's tensors: precision (T, R, K, A) and recall (T, K, A)."""
+def _by_area(matches: Matches) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Precision (T, R, K) and recall (T, K) of each range of areas."""
     found = []
     for ranking in matches.rankings:
         category, _, true, counted, objects, _ = ranking
         number = np.bincount(objects, minlength=len(matches.frequencies))
         found.append(precision_and_recall(category, true, counted, number, len(IOU_THRESHOLDS)))
     precision, recall = zip(*found, strict=True)
-    return np.stack(precision, axis=-1), np.stack(recall, axis=-1)
+    return list(precision), list(recall)
 
 
 def precision_and_recall(
@@ -187,30 +199,30 @@ def _fill(
     return precision, recall
 
 
-def official_figures(precision: np.ndarray, recall: np.ndarray, frequencies: np.ndarray) -> dict[str, float | None]:
-    """The figures from ``precision`` (T, R, K, A) and ``recall`` (T, K, A); what is undefined is NaN, None on return.
+def official_figures(
+    precision: Sequence[np.ndarray], recall: Sequence[np.ndarray], frequencies: np.ndarray
+) -> dict[str, float | None]:
+    """The figures from ``precision`` (T, R, K) and ``recall`` (T, K) of each range of areas.
 
-    ``frequencies`` (K,) is r, c or f. The mean is that of the official API, over all numbers at once.
+    What is undefined is NaN, None on return. ``frequencies`` (K,) is r, c or f. The mean is that of the official API,
+    over all numbers at once.
     """
-    by_area = [list(np.moveaxis(values, -1, 0)) for values in (precision, recall)]
-    return as_record(figures(Categories(by_area[0], by_area[1], frequencies, _mean)))
+    return as_record(figures(Categories(precision, recall, frequencies, _mean)))
 
 
 def _mean(values: np.ndarray, thresholds: slice, categories: Any) -> float:
     return mean(values[thresholds][..., categories])
 
 
-def _per_category(truth: GroundTruth, precision: np.ndarray, iou_type: str) -> pd.DataFrame:
+def _per_category(truth: GroundTruth, precision: np.ndarray, iou_type: str) -> dict[str, Any]:
     """AP and AP50 of each category (NaN without ground truth), with its counts in train and in the scored split."""
-    return pd.DataFrame(
-        {
-            "category_id": truth.category_ids,
-            "name": [category["name"] for category in truth.categories],
-            "frequency": truth.frequencies,
-            "iou_type": iou_type,
-            "AP": precision[..., 0].mean(axis=(0, 1)),
-            "AP50": precision[0, :, :, 0].mean(axis=0),
-            "image_count": pd.array([category.get("image_count") for category in truth.categories], dtype="Int64"),
-            "ground_truths": np.bincount(truth.objects.category, minlength=len(truth.categories)),
-        }
-    )
+    return {
+        "category_id": truth.category_ids,
+        "name": [category["name"] for category in truth.categories],
+        "frequency": truth.frequencies,
+        "iou_type": iou_type,
+        "AP": precision.mean(axis=(0, 1)),
+        "AP50": precision[0].mean(axis=0),
+        "image_count": [category.get("image_count") for category in truth.categories],
+        "ground_truths": np.bincount(truth.objects.category, minlength=len(truth.categories)),
+    }

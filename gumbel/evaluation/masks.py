@@ -26,17 +26,17 @@ class Masks(NamedTuple):
     box: np.ndarray  # (n, 4) int32: first and last column, first and last row
 
 
-def decode(counts: np.ndarray, ends: np.ndarray, size: np.ndarray) -> Masks:
-    """Masks from compressed RLEs that lie one after the other.
+def decode(counts: np.ndarray, spans: np.ndarray, size: np.ndarray) -> Masks:
+    """Masks from compressed RLEs.
 
-    ``counts`` (bytes,) uint8, ``ends`` (n + 1,), ``size`` (n, 2) height and width. Raises ValueError for counts that
-    do not fill their image.
+    ``counts`` (bytes,) uint8, ``spans`` (n, 2) where those of each mask begin and end, ``size`` (n, 2) height and
+    width. Raises ValueError for counts that do not fill their image.
     """
-    n = len(ends) - 1
-    room = int(ends[-1] - ends[0]) // 2 + n
+    n = len(spans)
+    room = int((spans[:, 1] - spans[:, 0]).sum()) // 2 + n
     start, stop = np.empty((2, room), np.int32)
     masks = Masks(start, stop, np.zeros(n + 1, np.int64), np.empty(n), np.empty((n, 4), np.int32))
-    whole = _decode(counts, ends, size, masks)
+    whole = _decode(counts, spans, size, masks)
     if not whole.all():
         raise ValueError(
             f"expected masks whose runs fill their image, found {(~whole).sum()} with damaged counts: write them again"
@@ -50,7 +50,7 @@ def from_segmentations(segmentations: Sequence[Any], size: np.ndarray) -> Masks:
     counts = [object_mask(one, *hw)["counts"] for one, hw in zip(segmentations, size.tolist(), strict=True)]
     encoded = [one.encode() if isinstance(one, str) else one for one in counts]
     ends = np.cumsum([0, *map(len, encoded)])
-    return decode(np.frombuffer(b"".join(encoded), np.uint8), ends, size)
+    return decode(np.frombuffer(b"".join(encoded), np.uint8), np.stack([ends[:-1], ends[1:]], axis=1), size)
 
 
 def object_mask(segmentation: Any, height: int, width: int) -> dict[str, Any]:
@@ -74,18 +74,18 @@ def boundaries(masks: Masks, size: np.ndarray, chosen: np.ndarray) -> Masks:
 
 
 @compiled
-def _decode(counts: np.ndarray, source: np.ndarray, size: np.ndarray, masks: Masks) -> np.ndarray:
+def _decode(counts: np.ndarray, spans: np.ndarray, size: np.ndarray, masks: Masks) -> np.ndarray:
     """COCO's encoding: five bits a character and a sign; from the third run on, the difference to the last but one."""
     start, stop, ends, area, box = masks
     used = 0
-    whole = np.ones(len(source) - 1, np.bool_)
+    whole = np.ones(len(spans), np.bool_)
     for k in range(len(whole)):
         h = int(size[k, 0])
         height = np.uint32(h)  # divided by in half the time
         pixels = int(size[k, 1]) * h
         place, run, before, last, number = 0, 0, 0, 0, 0
         left, right, top, bottom, total = pixels, -1, h, -1, 0
-        at, end = source[k], source[k + 1]
+        at, end = spans[k]
         while at < end:
             value, shift, more = 0, 0, True
             while more and at < end:

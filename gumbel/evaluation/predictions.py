@@ -142,31 +142,28 @@ class Shapes(NamedTuple):
 
     box: np.ndarray | None  # (n, 4) float64
     mask_size: np.ndarray | None  # (n, 2) int32, height and width
-    counts: pa.LargeBinaryArray | None  # (n,)
+    counts: np.ndarray | None  # (bytes,) uint8, of these masks and perhaps of others
+    spans: np.ndarray | None  # (n, 2) int64, where the counts of each mask begin and end
 
     def take(self, rows: np.ndarray) -> "Shapes":
         """Those of ``rows`` (m,)."""
-        return Shapes(
-            None if self.box is None else self.box[rows],
-            None if self.mask_size is None else self.mask_size[rows],
-            None if self.counts is None else self.counts.take(pa.array(rows)),
-        )
+        box, size, spans = (None if each is None else each[rows] for each in (self.box, self.mask_size, self.spans))
+        return Shapes(box, size, self.counts, spans)
 
     def runs(self) -> tuple[np.ndarray, np.ndarray]:
-        """The bytes of all masks one after the other, uint8, and where each ends (n + 1,)."""
-        if self.counts is None:
+        """``counts`` and ``spans``. Raises ValueError without masks."""
+        if self.counts is None or self.spans is None:
             raise ValueError(_NO_MASKS)
-        _, offsets, data = self.counts.buffers()
-        start = self.counts.offset
-        ends = np.frombuffer(offsets, np.int64)[start : start + len(self.counts) + 1] if offsets else np.zeros(1, int)
-        return np.frombuffer(data or b"", np.uint8), ends.copy()
+        return self.counts, self.spans
 
     def masks(self) -> list[dict[str, Any]]:
         """COCO's compressed RLE dicts, sizes (height, width)."""
-        if self.counts is None or self.mask_size is None:
-            raise ValueError(_NO_MASKS)
-        pairs = zip(self.mask_size.tolist(), self.counts.to_pylist(), strict=True)
-        return [{"size": size, "counts": count} for size, count in pairs]
+        counts, spans = self.runs()
+        sizes = np.asarray(self.mask_size).tolist()
+        return [
+            {"size": size, "counts": counts[first:last].tobytes()}
+            for size, (first, last) in zip(sizes, spans.tolist(), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -189,8 +186,8 @@ class Predictions:
         parts = [self.read(group, True) for group in range(len(self.groups) - 1)] or [_NONE]
         if len(parts) == 1:
             return parts[0]
-        box, size, counts = zip(*parts, strict=True)
-        return Shapes(np.concatenate(box), np.concatenate(size), pa.concat_arrays(counts))
+        box, size, counts, spans = zip(*parts, strict=True)
+        return Shapes(np.concatenate(box), np.concatenate(size), *_in_one(counts, spans))
 
     def parts(self, rows: np.ndarray, boxes: bool = True) -> Iterator[tuple[np.ndarray, Shapes]]:
         """Places in ``rows``, which are sorted by image, with the shapes there; no image is in two parts.
@@ -216,7 +213,7 @@ class Predictions:
             yield part, self.read(number, boxes).take(rows[part] - self.groups[number])
 
 
-_NONE = Shapes(np.zeros((0, 4)), np.zeros((0, 2), np.int32), pa.array([], pa.large_binary()))
+_NONE = Shapes(np.zeros((0, 4)), np.zeros((0, 2), np.int32), np.zeros(0, np.uint8), np.zeros((0, 2), np.int64))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -242,7 +239,8 @@ def _scan_parquet(path: Path) -> Predictions:
             columns = ", ".join(f"{column.name} {column.type}" for column in SCHEMA)
             raise ValueError(f"expected the columns {columns} in {path}, found others: give what `predict` wrote")
         table = _refuse_holes(file.read(["image_id", "category_id", "score"]), path)
-        _refuse_infinite(table["score"].to_numpy(), path)
+        image_id, category_id, score = map(_numbers, table.columns)
+        _refuse_infinite(score, path)
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
 
@@ -251,9 +249,9 @@ def _scan_parquet(path: Path) -> Predictions:
             return _shapes(file.read_row_group(group, [*(BOX if boxes else ()), *_MASK]), path)
 
     return Predictions(
-        image_id=table["image_id"].to_numpy().astype(np.int64, copy=False),
-        category_id=table["category_id"].to_numpy().astype(np.int64, copy=False),
-        score=table["score"].to_numpy(),
+        image_id=image_id.astype(np.int64, copy=False),
+        category_id=category_id.astype(np.int64, copy=False),
+        score=score,
         groups=np.cumsum([0, *sizes]),
         read=read,
         metadata={key: value for key, value in metadata.items() if key != "ARROW:schema"},
@@ -269,11 +267,30 @@ def _shapes(table: pa.Table, path: Path) -> Shapes:
     _refuse_holes(table, path)
     box = None
     if BOX[0] in table.schema.names:
-        box = np.stack([table[name].to_numpy() for name in BOX], axis=1)
+        box = np.stack([_numbers(table[name]) for name in BOX], axis=1)
         _refuse_infinite(box, path)
-    size = np.stack([table[name].to_numpy() for name in _MASK[:2]], axis=1)
-    counts = table["mask_counts"].cast(pa.large_binary()).combine_chunks()
-    return Shapes(box, size, counts.chunk(0) if isinstance(counts, pa.ChunkedArray) else counts)
+    size = np.stack([_numbers(table[name]) for name in _MASK[:2]], axis=1)
+    counts, spans = [np.zeros(0, np.uint8)], [np.zeros((0, 2), np.int64)]
+    for chunk in table["mask_counts"].chunks:
+        _, ends, data = chunk.buffers()
+        counts.append(np.frombuffer(data or b"", np.uint8))
+        spans.append(_between(np.frombuffer(ends, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]))
+    return Shapes(box, size, *_in_one(counts, spans))
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """As ``to_numpy``, which imports pandas, for half a second."""
+    return np.from_dlpack(column.combine_chunks())
+
+
+def _between(ends: np.ndarray) -> np.ndarray:
+    return np.stack([ends[:-1], ends[1:]], axis=1).astype(np.int64)
+
+
+def _in_one(counts: Sequence[np.ndarray], spans: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """``counts`` and ``spans`` of several, one after the other."""
+    first = np.cumsum([0, *map(len, counts)])
+    return np.concatenate(counts), np.concatenate([each + start for each, start in zip(spans, first, strict=False)])
 
 
 @contextmanager
@@ -321,10 +338,12 @@ def _read_json(path: Path) -> Predictions:
     if records and not (has_box or has_mask):
         raise ValueError(f"expected `segmentation` or `bbox` in every detection, found neither in {path}")
     masks: list[Any] = [record.segmentation for record in records] if has_mask else []
+    encoded = [mask.counts.encode() for mask in masks]
     shapes = Shapes(
         box=np.array([record.bbox for record in records], dtype=np.float64).reshape(-1, 4) if has_box else None,
         mask_size=np.array([mask.size for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
-        counts=pa.array([mask.counts for mask in masks], pa.large_binary()) if has_mask else None,
+        counts=np.frombuffer(b"".join(encoded), np.uint8) if has_mask else None,
+        spans=_between(np.cumsum([0, *map(len, encoded)])) if has_mask else None,
     )
     return Predictions(
         image_id=np.array([record.image_id for record in records], dtype=np.int64),

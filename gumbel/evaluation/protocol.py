@@ -4,7 +4,6 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from gumbel.evaluation.ground_truth import GroundTruth
 from gumbel.evaluation.predictions import Predictions
@@ -73,9 +72,9 @@ def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis")
 
 
 def _index(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each value among ``ids``, 0 for one that is not there, and whether it is."""
-    place = pd.Index(ids).get_indexer(values).astype(np.int32)
-    return np.maximum(place, 0), place >= 0
+    """The place of each value among ``ids``, ascending, 0 for one that is not there, and whether it is."""
+    place, behind = (np.searchsorted(ids, values, side) for side in ("left", "right"))
+    return np.where(place < behind, place, 0).astype(np.int32), place < behind
 
 
 def _refuse_unknown_images(truth: GroundTruth, predictions: Predictions, asked: np.ndarray) -> None:

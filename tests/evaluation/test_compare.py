@@ -43,7 +43,7 @@ def test_categories_are_ranked_by_what_they_gained(files):
     annotations, full, half = files
     categories = compare(annotations, half, full, replicates=5).categories
     assert categories["difference"].is_monotonic_decreasing
-    one = score(annotations, full, ["segm"])[1].set_index("category_id")["AP"]
+    one = score(annotations, full, ["segm"]).per_category.set_index("category_id")["AP"]
     np.testing.assert_allclose(categories["second"], one[categories["category_id"]], atol=1e-12)
 
 

@@ -57,7 +57,8 @@ def test_batches_of_images_and_chunks_of_categories_change_nothing(tmp_path, mon
 def test_no_detections_score_zero_where_there_is_ground_truth(tmp_path, backend):
     truth, _ = federated.generate(0)
     annotations, predictions = federated.write(tmp_path, truth, [])
-    record, table, _ = score(annotations, predictions, backend=backend)
+    scores = score(annotations, predictions, backend=backend)
+    record, table = scores.metrics, scores.per_category
     assert {value for iou_type in IOU_TYPES for value in record[iou_type].values()} <= {0.0, None}
     assert record["segm"]["AP"] == 0
     assert (table["AP"].isna() == (table["ground_truths"] == 0)).all()
@@ -179,7 +180,8 @@ def coco_figures(truth, records, iou_type):
 def test_category_table_holds_the_means_behind_the_figures(tmp_path):
     truth, detections = federated.generate(4)
     annotations, predictions = federated.write(tmp_path, truth, detections)
-    record, table, _ = score(annotations, predictions)
+    scores = score(annotations, predictions)
+    record, table = scores.metrics, scores.per_category
     for iou_type, rows in table.groupby("iou_type"):
         assert rows["category_id"].is_monotonic_increasing
         assert rows["AP"].mean() == pytest.approx(record[iou_type]["AP"], abs=1e-12)

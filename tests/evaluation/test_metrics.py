@@ -44,8 +44,7 @@ def test_the_page_on_adding_a_metric_adds_one_to_figures_replicates_report_and_e
     (tmp_path / "val.json").write_bytes(annotations.read_bytes())
     run(*command.split(), "--replicates", "20")
     metrics, resamples = json.loads((tmp_path / "metrics.json").read_text()), load(tmp_path / "bootstrap.npz")
-    _, categories, _ = score(annotations, predictions)
-    for iou_type, table in categories.groupby("iou_type"):
+    for iou_type, table in score(annotations, predictions).per_category.groupby("iou_type"):
         expected = table[table["frequency"] == "r"]["AP50"].mean()
         assert metrics[iou_type]["AP50r"] == pytest.approx(expected)
         assert interval([resamples[iou_type]], "AP50r").estimate == pytest.approx(expected)

@@ -178,4 +178,4 @@ def test_official_json_reads_like_the_parquet(tmp_path):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name))
     assert np.array_equal(ours.shapes.box, theirs.shapes.box)
     assert np.array_equal(ours.shapes.mask_size, theirs.shapes.mask_size)
-    assert ours.shapes.counts.equals(theirs.shapes.counts)
+    assert ours.shapes.masks() == theirs.shapes.masks()
