@@ -99,8 +99,9 @@ def read_ground_truth(path: Path, images: Path | None = None) -> GroundTruth:
     """
     path = Path(path)
     record = read_annotations(path, _FIELDS)
-    if not record["images"]:
-        raise ValueError(f"expected images in the annotations, found none in {path}")
+    for needed in ("images", "categories"):
+        if not record[needed]:
+            raise ValueError(f"expected {needed} in the annotations, found none in {path}")
     entries, categories, annotations = (sorted(record[key], key=itemgetter("id")) for key in _FIELDS)
     _check(entries, categories, annotations, path)
     every = {entry["id"] for entry in entries}

@@ -186,9 +186,9 @@ def _match(
     if iou_types == ("bbox",) and not overlaps:
         return found, ()
     size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
-    masks = decode(*part.shapes.runs(), size)
-    objects = from_segmentations(part.objects.segmentation, object_size)
     places, others = part.scene.candidates(across=overlaps)
+    masks = decode(*part.shapes.runs(), size, np.isin(np.arange(len(size)), places))
+    objects = from_segmentations(part.objects.segmentation, object_size)
     every = Pairs(places, others, mask_iou(masks, objects, places, others))
     pairs = every.to_match(part.scene, LEAST)
     piece = _assigned(part, masks.area, pairs)

@@ -264,13 +264,15 @@ def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
 
 
 def _shapes(table: pa.Table, path: Path) -> Shapes:
+    if not len(table):
+        return _NONE
     _refuse_holes(table, path)
     box = None
     if BOX[0] in table.schema.names:
         box = np.stack([_numbers(table[name]) for name in BOX], axis=1)
         _refuse_infinite(box, path)
     size = np.stack([_numbers(table[name]) for name in _MASK[:2]], axis=1)
-    counts, spans = [np.zeros(0, np.uint8)], [np.zeros((0, 2), np.int64)]
+    counts, spans = [], []
     for chunk in table["mask_counts"].chunks:
         _, ends, data = chunk.buffers()
         counts.append(np.frombuffer(data or b"", np.uint8))
@@ -289,6 +291,8 @@ def _between(ends: np.ndarray) -> np.ndarray:
 
 def _in_one(counts: Sequence[np.ndarray], spans: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """``counts`` and ``spans`` of several, one after the other."""
+    if len(counts) == 1:
+        return counts[0], spans[0]
     first = np.cumsum([0, *map(len, counts)])
     return np.concatenate(counts), np.concatenate([each + start for each, start in zip(spans, first, strict=False)])
 

@@ -73,8 +73,9 @@ def select(truth: GroundTruth, predictions: Predictions, protocol: str = "lvis")
 
 def _index(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The place of each value among ``ids``, ascending, 0 for one that is not there, and whether it is."""
-    place, behind = (np.searchsorted(ids, values, side) for side in ("left", "right"))
-    return np.where(place < behind, place, 0).astype(np.int32), place < behind
+    place = np.minimum(np.searchsorted(ids, values), len(ids) - 1)
+    known = ids[place] == values
+    return np.where(known, place, 0).astype(np.int32), known
 
 
 def _refuse_unknown_images(truth: GroundTruth, predictions: Predictions, asked: np.ndarray) -> None:

@@ -268,6 +268,9 @@ def test_missing_and_unknown_frequencies_are_refused(tmp_path, frequency):
         ({"segmentation": []}, "at least three points"),
         ({"segmentation": [[]]}, "at least three points"),
         ({"segmentation": [[1, 2, 3, 4]]}, "at least three points"),
+        ({"segmentation": [[1, 2, 3, 4, 5, None]]}, "lists of finite numbers"),
+        ({"segmentation": [[1, 2, 3, 4, 5, "six"]]}, "lists of finite numbers"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6], 7]}, "lists of finite numbers"),
     ],
 )
 def test_annotations_that_evaluators_read_differently_are_refused(tmp_path, change, message):
