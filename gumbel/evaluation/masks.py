@@ -12,6 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from gumbel.evaluation.compiled import compiled
+from gumbel.evaluation.predictions import spans_between
 
 #: Width of a boundary as a share of the image's diagonal (Cheng et al., "Boundary IoU", CVPR 2021).
 DILATION = 0.02
@@ -57,8 +58,7 @@ def from_segmentations(segmentations: Sequence[Any], size: np.ndarray) -> Masks:
     pairs = zip(segmentations, size.tolist(), encoded.tolist(), strict=True)
     counts = [object_mask(one, *hw)["counts"] for one, hw, is_encoded in pairs if is_encoded]
     runs = [one.encode() if isinstance(one, str) else one for one in counts]
-    ends = np.cumsum([0, *map(len, runs)])
-    spans = np.stack([ends[:-1], ends[1:]], axis=1)
+    spans = spans_between(np.cumsum([0, *map(len, runs)]))
     decoded = decode(np.frombuffer(b"".join(runs), np.uint8), spans, size[encoded], np.ones(len(runs), bool))
     polygons = [() if isinstance(one, dict) else one for one in segmentations]
     try:

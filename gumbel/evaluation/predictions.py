@@ -5,15 +5,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gumbel.datasets.entries import brief, is_box, is_id, is_number
-from gumbel.datasets.json_stream import read_json
 from gumbel.jobs.files import atomic_path
 
 BOX = ("x", "y", "width", "height")
@@ -34,7 +31,6 @@ SCHEMA = pa.schema(
 _FLOATS = ("score", *BOX)
 _MASK = ("mask_height", "mask_width", "mask_counts")
 _NO_MASKS = "expected masks, found detections without `segmentation`: use `--iou-type bbox` alone"
-_EXPECTED = "predictions, Parquet or the official JSON results,"
 _ROWS = 1 << 16  # detections in a row group: about 10 MB in memory while predicting
 
 
@@ -183,7 +179,7 @@ class Predictions:
     @cached_property
     def shapes(self) -> Shapes:
         """Those of all rows, in memory."""
-        parts = [self.read(group, True) for group in range(len(self.groups) - 1)] or [_NONE]
+        parts = [self.read(group, True) for group in range(len(self.groups) - 1)] or [NO_SHAPES]
         if len(parts) == 1:
             return parts[0]
         box, size, counts, spans = zip(*parts, strict=True)
@@ -196,7 +192,7 @@ class Predictions:
         Memory holds one group of rows where no image is in two groups either, else all.
         """
         if not len(rows):
-            yield np.zeros(0, np.int64), _NONE
+            yield np.zeros(0, np.int64), NO_SHAPES
         group = np.searchsorted(self.groups, rows, side="right") - 1
         image = self.image_id[rows]
         last = np.flatnonzero(group[1:] != group[:-1])
@@ -213,7 +209,7 @@ class Predictions:
             yield part, self.read(number, boxes).take(rows[part] - self.groups[number])
 
 
-_NONE = Shapes(np.zeros((0, 4)), np.zeros((0, 2), np.int32), np.zeros(0, np.uint8), np.zeros((0, 2), np.int64))
+NO_SHAPES = Shapes(np.zeros((0, 4)), np.zeros((0, 2), np.int32), np.zeros(0, np.uint8), np.zeros((0, 2), np.int64))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -229,7 +225,11 @@ def read_predictions(path: Path) -> Predictions:
         raise FileNotFoundError(f"expected predictions at {path}, found no file: run the prediction stage first")
     with path.open("rb") as file:
         start = file.read(4)
-    return _scan_parquet(path) if start == b"PAR1" else _read_json(path)
+    if start == b"PAR1":
+        return _scan_parquet(path)
+    from gumbel.evaluation import official_json
+
+    return official_json.read(path)
 
 
 def _scan_parquet(path: Path) -> Predictions:
@@ -265,7 +265,7 @@ def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
 
 def _shapes(table: pa.Table, path: Path) -> Shapes:
     if not len(table):
-        return _NONE
+        return NO_SHAPES
     _refuse_holes(table, path)
     box = None
     if BOX[0] in table.schema.names:
@@ -276,7 +276,7 @@ def _shapes(table: pa.Table, path: Path) -> Shapes:
     for chunk in table["mask_counts"].chunks:
         _, ends, data = chunk.buffers()
         counts.append(np.frombuffer(data or b"", np.uint8))
-        spans.append(_between(np.frombuffer(ends, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]))
+        spans.append(spans_between(np.frombuffer(ends, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]))
     return Shapes(box, size, *_in_one(counts, spans))
 
 
@@ -285,7 +285,8 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
     return np.from_dlpack(column.combine_chunks())
 
 
-def _between(ends: np.ndarray) -> np.ndarray:
+def spans_between(ends: np.ndarray) -> np.ndarray:
+    """Where each of n begins and ends (n, 2), from ``ends`` (n + 1,)."""
     return np.stack([ends[:-1], ends[1:]], axis=1).astype(np.int64)
 
 
@@ -312,91 +313,6 @@ def _refuse_holes(table: pa.Table, path: Path) -> pa.Table:
     if holes:
         raise ValueError(f"expected a value in every row, found missing values in {holes} of {path}: predict again")
     return table
-
-
-_Id = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-_Length = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
-
-
-class _Rle(msgspec.Struct, gc=False):
-    size: tuple[_Length, _Length]
-    counts: str
-
-
-class _Record(msgspec.Struct, gc=False):
-    """A detection of the official results."""
-
-    image_id: _Id
-    category_id: _Id
-    score: float
-    bbox: tuple[float, float, float, float] | msgspec.UnsetType = msgspec.UNSET
-    segmentation: _Rle | msgspec.UnsetType = msgspec.UNSET
-
-
-def _read_json(path: Path) -> Predictions:
-    try:
-        records = msgspec.json.decode(path.read_bytes(), type=list[_Record])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        records = msgspec.convert(_checked(path), list[_Record])
-    has_box, has_mask = (_on_all(records, key, path) for key in ("bbox", "segmentation"))
-    if records and not (has_box or has_mask):
-        raise ValueError(f"expected `segmentation` or `bbox` in every detection, found neither in {path}")
-    masks: list[Any] = [record.segmentation for record in records] if has_mask else []
-    encoded = [mask.counts.encode() for mask in masks]
-    shapes = Shapes(
-        box=np.array([record.bbox for record in records], dtype=np.float64).reshape(-1, 4) if has_box else None,
-        mask_size=np.array([mask.size for mask in masks], dtype=np.int32).reshape(-1, 2) if has_mask else None,
-        counts=np.frombuffer(b"".join(encoded), np.uint8) if has_mask else None,
-        spans=_between(np.cumsum([0, *map(len, encoded)])) if has_mask else None,
-    )
-    return Predictions(
-        image_id=np.array([record.image_id for record in records], dtype=np.int64),
-        category_id=np.array([record.category_id for record in records], dtype=np.int64),
-        score=np.array([record.score for record in records], dtype=np.float64),
-        groups=np.array([0, len(records)]),
-        read=lambda *_: shapes if records else _NONE,
-    )
-
-
-def _checked(path: Path) -> list[dict[str, Any]]:
-    """Detections record by record, to name what is wrong with the first one that is."""
-    records = read_json(path, _EXPECTED)
-    if not isinstance(records, list):
-        raise ValueError(f"expected a list of detections in {path}, found {brief(records)}: give the official results")
-    for position, record in enumerate(records):
-        _check_record(record, f"detection {position} of {path}")
-    return records
-
-
-def _check_record(record: Any, where: str) -> None:
-    """Refuse what the evaluators accept in silence: a missing key, a score that is not a number, a polygon."""
-    if not isinstance(record, dict):
-        raise ValueError(f"expected an object with image_id, category_id and score, found {brief(record)} as {where}")
-    for key in ("image_id", "category_id"):
-        if not is_id(record.get(key)):
-            raise ValueError(
-                f"expected a whole number of at most 64 bits as `{key}`, found {brief(record.get(key))} in {where}"
-            )
-    if not is_number(record.get("score")):
-        raise ValueError(f"expected a finite number as `score`, found {brief(record.get('score'))} in {where}")
-    if "bbox" in record and not is_box(record["bbox"]):
-        raise ValueError(f"expected `bbox` as [x, y, width, height], found {brief(record['bbox'])} in {where}")
-    match record.get("segmentation", {"size": [0, 0], "counts": ""}):
-        case {"size": [int(), int()], "counts": str()}:
-            return
-    raise ValueError(
-        f"expected a compressed RLE as `segmentation`, as the official API does, found another form in {where}"
-    )
-
-
-def _on_all(records: list[_Record], key: str, path: Path) -> bool:
-    """Whether all records carry ``key`` (none of none do); ValueError if only some do."""
-    number = sum(getattr(record, key) is not msgspec.UNSET for record in records)
-    if 0 < number < len(records):
-        raise ValueError(
-            f"expected `{key}` in all detections or in none, found it in {number} of {len(records)} of {path}"
-        )
-    return number > 0
 
 
 def _refuse_infinite(values: np.ndarray, path: Path) -> None:
