@@ -5,6 +5,7 @@ import difflib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -134,17 +135,26 @@ def test_the_types_of_the_package_are_seen_from_outside(tmp_path):
 
 
 def test_results_of_the_study_follow_the_last_heading_of_its_page_with_their_figures(tmp_path):
+    """Level by level: what was found before stays, and a level that was run again replaces its rows."""
     (tmp_path / "exports").mkdir()
-    (tmp_path / "study.md").write_text((REPOSITORY / "docs" / "study.md").read_text())
-    before = (tmp_path / "study.md").read_text()
-    (tmp_path / "exports" / "results.md").write_text("Found.\n\n![AP](AP.svg)\n")
-    (tmp_path / "exports" / "AP.svg").write_text("<svg/>")
-    for _ in range(2):
+    shutil.copy(REPOSITORY / "docs" / "study.md", tmp_path)
+    before = (tmp_path / "study.md").read_text().partition("## Results")[0]
+    row = "{},gumbel,AP,3,{},0.4,0.5\n"
+    for level, value in (("tail_data_imbalance_1", 0.411), ("tail", 0.422), ("tail_data_imbalance_1", 0.433)):
+        for name in ("means", "differences"):
+            table = "experiment,activation,metric,trainings,value,low,high\n" + row.format(level, value)
+            (tmp_path / "exports" / f"{name}.csv").write_text(table)
         study.write(tmp_path, tmp_path / "exports")
-        after = (tmp_path / "study.md").read_text()
-        assert after.endswith("\n\n## Results\n\nFound.\n\n![AP](study_AP.svg)\n")
-        assert after.partition("## Results")[0] == before.partition("## Results")[0]
-        assert (tmp_path / "study_AP.svg").read_text() == "<svg/>"
+    text, found = (tmp_path / "study.md").read_text().split("## Results")
+    assert text == before
+    means = found.partition("Means:")[2].partition("Differences:")[0]
+    assert [re.findall(r"4\d\.\d", line)[0] for line in means.splitlines() if "Gumbel" in line] == ["43.3", "42.2"]
+    shown = re.findall(r"\]\((.*?)\)", found)
+    assert "study_AP.svg" in shown
+    for name in shown:
+        drawing = (tmp_path / name).read_text()
+        assert drawing.startswith("<svg")
+        assert ">Gumbel</text>" in drawing
 
 
 def test_changelog_describes_the_version_of_the_package():

@@ -77,9 +77,8 @@ def write(study: Study) -> Path:
     table, missing = trainings(experiments.values())
     means, differences = intervals(table), intervals(paired(table, study))
     palette, paths = Palette(found[0].experiment.activations), StudyPaths(study.name)
+    parts = by_factor(study, means, differences)
     with debug_mode(False):  # as on the page of an experiment
-        drawn = (_part(study, _factor(name, found), means, differences, palette) for name in study.factors)
-        parts = [part for part in drawn if part.tables]
         curves = list(_over_training(once.values(), table, palette))
     context: dict[str, Any] = {
         "finding": finding(study, differences),
@@ -97,7 +96,7 @@ def write(study: Study) -> Path:
         paths.exports / "trainings.csv": table.to_csv(),
         paths.exports / "means.csv": means.to_csv(index=False),
         paths.exports / "differences.csv": differences.to_csv(index=False),
-        paths.exports / "results.md": _markdown(parts, context["finding"], missing),
+        paths.exports / "results.md": markdown(parts, context["finding"], missing),
         **{paths.exports / name: one.drawing for part in parts for name, one in part.figures.items()},
     }
     for path, text in texts.items():
@@ -217,6 +216,15 @@ def _factor(name: str, levels: Iterable[Level]) -> _Factor:
     return _Factor(name, {key: f"{value:,}" if isinstance(value, int) else str(value) for key, value in own.items()})
 
 
+def by_factor(study: Study, means: pd.DataFrame, differences: pd.DataFrame) -> list[Part]:
+    """What there is of each factor, from what :func:`intervals` returns for the trainings and their differences."""
+    found = levels(study)
+    palette = Palette(found[0].experiment.activations)
+    with debug_mode(False):
+        drawn = [_part(study, _factor(name, found), means, differences, palette) for name in study.factors]
+    return [part for part in drawn if part.tables]
+
+
 def _part(study: Study, factor: _Factor, means: pd.DataFrame, differences: pd.DataFrame, palette: Palette) -> Part:
     of, drawn = f"{activation_name(study.of)} − ", {}
     if factor.name == next(iter(study.factors)) and len(means):
@@ -273,7 +281,8 @@ def finding(study: Study, differences: pd.DataFrame) -> list[str]:
     return found
 
 
-def _markdown(parts: Iterable[Part], words: list[str], missing: dict[str, str]) -> str:
+def markdown(parts: Iterable[Part], words: list[str], missing: dict[str, str]) -> str:
+    """The figures and tables, after the :func:`finding` and what is ``missing``, by experiment."""
     blocks = [words[0], *(f"- {line}" for line in words[1:])]
     blocks += [f"Missing: {name}, {reason}." for name, reason in missing.items()]
     for part in parts:

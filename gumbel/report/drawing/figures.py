@@ -1,6 +1,7 @@
 """Figures of the report: declared with Altair, rendered to SVG that follows the page's light and dark colours."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup, escape
 
-from gumbel.report.drawing.styles import HEAT, LINE, MUTED, Palette, painted
-from gumbel.words import scientific
+from gumbel.report.drawing.styles import HEAT, LINE, MUTED, Palette, Style, painted
+from gumbel.words import activation_name, scientific
 
 _FREQUENCY_SHAPES = {"rare": "triangle-down", "common": "diamond", "frequent": "circle"}
 
@@ -50,20 +51,40 @@ class Figure:
     drawing: str
 
 
-def figure(title: str, chart: Any, words: str, hover: bool = False) -> Figure:
+def figure(title: str, chart: Any, words: str, hover: bool = False, key: Mapping[str, Style] | None = None) -> Figure:
     """Render ``chart`` as inline SVG that scales with the page, described by ``words``.
 
-    ``hover`` keeps the description of each mark, which browsers show under the pointer.
+    ``hover`` keeps the description of each mark, which browsers show under the pointer. With a ``key``, the SVG to keep
+    has the title and says which activation is which, as the page does for all its figures at once.
     """
-    spec = chart.to_dict(validate=False) | {"config": _CONFIG, "background": "transparent", "padding": 2}
-    drawn = vl_convert.vegalite_to_svg(spec)
+    drawn = _drawn(chart)
     svg = _LABELLED.sub(r"<path\2><title>\1</title></path>", drawn) if hover else drawn
     svg = painted(_NOISE.sub("", svg), paper=False)
     svg = _PLACES.sub(lambda place: _DECIMALS.sub(r"\1", place[0]), svg)  # a hundredth of a pixel is enough
     width = float(re.findall(r' width="([\d.]+)"', svg)[0])
     svg = re.sub(r' width="[\d.]+" height="[\d.]+"', ' role="img"', svg, count=1)
     svg = svg.replace(">", f"><title>{escape(title)}</title><desc>{escape(words)}</desc>", 1)
-    return Figure(title, Markup(svg), width, words, painted(drawn, paper=True))
+    kept = _drawn(alt.layer(chart, _key(key)).properties(title=title)) if key else drawn
+    return Figure(title, Markup(svg), width, words, painted(kept, paper=True))
+
+
+def _drawn(chart: Any) -> str:
+    spec = chart.to_dict(validate=False) | {"config": _CONFIG, "background": "transparent", "padding": 2}
+    return vl_convert.vegalite_to_svg(spec)
+
+
+def _key(styles: Mapping[str, Style]) -> Any:
+    names = [activation_name(name) for name in styles]
+    legend = alt.Legend(title=None, orient="bottom", columns=2, symbolOpacity=1, labelColor=MUTED, labelFontSize=12)
+    of: dict[str, Any] = {
+        "color": alt.Color(
+            "of:N", scale=alt.Scale(domain=names, range=[one.colour for one in styles.values()]), legend=legend
+        ),
+        "shape": alt.Shape(
+            "of:N", scale=alt.Scale(domain=names, range=[one.shape for one in styles.values()]), legend=legend
+        ),
+    }
+    return alt.Chart(pd.DataFrame({"of": names})).mark_point(opacity=0, filled=True).encode(**of)
 
 
 def results(frame: pd.DataFrame, title: str, models: list[str], palette: Palette) -> Figure:
@@ -263,4 +284,4 @@ def by_level(frame: pd.DataFrame, title: str, axis: str, palette: Palette, zero:
         layers.append(base.mark_point(**style.point(45, opacity=1), **aside))
         shown: Any = part.dropna(subset="value").itertuples()
         words.append(f"{activation} " + ", ".join(f"{row.value:.2f} at {row.level}" for row in shown))
-    return figure(title, alt.layer(*layers), "; ".join(words))
+    return figure(title, alt.layer(*layers), "; ".join(words), key={name: palette[name] for name in beside})
