@@ -122,31 +122,24 @@ def test_the_record_of_a_training_is_read_from_the_run(folder):
 
 
 @pytest.mark.slow
-def test_data_of_other_categories_is_refused_before_the_first_step(folder, tmp_path):
-    """Fewer categories would train in silence, and more of them fail on a GPU without saying why."""
+@pytest.mark.parametrize(
+    ("annotations", "message"),
+    [
+        # Fewer categories would train in silence, and more of them fail on a GPU without saying why
+        ("data/mini/warm_start.json", "expected 9 categories, as the configuration says, found 8 in {}"),
+        ("data/none/train.json", "expected {0}, found nothing there; run `snakemake {0}`"),
+    ],
+)
+def test_other_data_and_missing_data_are_refused_before_the_first_step(folder, tmp_path, annotations, message):
     config = tmp_path / "config.py"
-    config.write_text(
-        (folder / cell(folder).config).read_text().replace("data/mini/train.json", "data/mini/warm_start.json")
-    )
+    config.write_text((folder / cell(folder).config).read_text().replace("data/mini/train.json", annotations))
     process = start(folder, config)
     _, errors = process.communicate()
     assert process.returncode == 1
-    assert "expected 9 categories, as the configuration says, found 8 in data/mini/warm_start.json" in errors
-    assert status.read(tmp_path / "status.json").iteration == 0
-
-
-@pytest.mark.slow
-def test_missing_data_is_refused_before_training_with_the_way_to_get_it(folder, tmp_path):
-    config = tmp_path / "config.py"
-    config.write_text(
-        (folder / cell(folder).config).read_text().replace("data/mini/train.json", "data/none/train.json")
-    )
-    process = start(folder, config)
-    _, errors = process.communicate()
-    assert process.returncode == 1
-    assert "expected data/none/train.json, found nothing there; run `snakemake data/none/train.json`" in errors
+    assert message.format(annotations) in errors
     assert "Traceback" not in errors
-    assert status.read(tmp_path / "status.json").state == "failed"
+    done = status.read(tmp_path / "status.json")
+    assert (done.state, done.iteration) == ("failed", 0)
 
 
 def test_random_numbers_depend_on_seed_stream_and_count_alone():

@@ -115,3 +115,9 @@ def test_every_placeholder_of_a_command_is_quoted(file):
 
 def test_commands_have_placeholders():
     assert sum(file.read_text().count(":q}") for file in RULES) > 40
+
+
+@pytest.mark.parametrize("file", RULES, ids=[file.stem for file in RULES])
+def test_no_rule_runs_a_script(file):
+    """Snakemake starts these by the unquoted path of Python, which may have spaces."""
+    assert not re.search(r"^\s*(script|notebook|wrapper|template_engine):", file.read_text(), re.MULTILINE)
