@@ -97,8 +97,9 @@ def test_ap50_of_every_group_is_that_of_the_evaluation(tmp_path: Path, seed: int
     truth, detections = federated.generate(seed)
     paths = federated.write(tmp_path, truth, detections)
     record = federated.diagnose(*paths)
-    metrics, table, _ = score(*paths, iou_types=("segm",))
-    assert record["AP50"]["all"] == pytest.approx(metrics["segm"]["AP50"], abs=1e-12)
+    scores = score(*paths, iou_types=("segm",))
+    table = scores.per_category
+    assert record["AP50"]["all"] == pytest.approx(scores.metrics["segm"]["AP50"], abs=1e-12)
     for letter in "rcf":
         expected = table[table["frequency"] == letter]["AP50"].mean()
         assert record["AP50"][letter] == pytest.approx(expected, abs=1e-12)
