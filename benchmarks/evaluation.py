@@ -176,8 +176,7 @@ def run_whole(root: Path) -> dict[str, float | None]:
 def run_official(root: Path) -> dict[str, float | None]:
     truth, detections = read_ground_truth(root / "val.json"), read_predictions(root / "predictions.parquet")
     rows = select(truth, detections).rows
-    tensors = precision_and_recall(truth, detections, rows, "segm")
-    return official_figures(*(list(np.moveaxis(values, -1, 0)) for values in tensors), truth.frequencies)
+    return official_figures(*precision_and_recall(truth, detections, rows, "segm"), truth.frequencies)
 
 
 def run_job(job: str, root: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,6 @@ from gumbel.evaluation.metrics import Categories, as_record, figures, mean
 from gumbel.evaluation.predictions import read_predictions
 from gumbel.evaluation.protocol import IOU_THRESHOLDS, IOU_TYPES, PROTOCOLS, RECALLS, select
 from gumbel.jobs.manifest import sha256
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BACKENDS = ("compiled", "official")
 _EPSILON = float(np.spacing(1))
@@ -38,12 +35,11 @@ class Scores(NamedTuple):
     found: Found
 
     @property
-    def per_category(self) -> "pd.DataFrame":
-        """A row per IoU type and category."""
+    def per_category(self) -> Any:
+        """A frame of pandas with a row per IoU type and category."""
         import pandas as pd  # half a second, and few ask for the table
 
-        counts = [{"image_count": pd.array(columns["image_count"], dtype="Int64")} for columns in self.categories]
-        frames = [pd.DataFrame(columns | own) for columns, own in zip(self.categories, counts, strict=True)]
+        frames = (pd.DataFrame(columns).astype({"image_count": "Int64"}) for columns in self.categories)
         return pd.concat(frames, ignore_index=True)
 
 
@@ -91,8 +87,7 @@ def score(
     categories = []
     for iou_type in iou_types:
         if backend == "official":
-            tensors = official_backend.precision_and_recall(truth, detections, chosen.rows, iou_type)
-            precision, recall = (list(np.moveaxis(values, -1, 0)) for values in tensors)
+            precision, recall = official_backend.precision_and_recall(truth, detections, chosen.rows, iou_type)
         else:
             precision, recall = _by_area(found.matches[iou_type])
         if kept.per_image is None:
@@ -147,12 +142,10 @@ def _check_probabilities(score: np.ndarray) -> None:
 def _by_area(matches: Matches) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Precision (T, R, K) and recall (T, K) of each range of areas."""
     found = []
-    for ranking in matches.rankings:
-        category, _, true, counted, objects, _ = ranking
+    for category, _, true, counted, objects, _ in matches.rankings:
         number = np.bincount(objects, minlength=len(matches.frequencies))
         found.append(precision_and_recall(category, true, counted, number, len(IOU_THRESHOLDS)))
-    precision, recall = zip(*found, strict=True)
-    return list(precision), list(recall)
+    return [precision for precision, _ in found], [recall for _, recall in found]
 
 
 def precision_and_recall(

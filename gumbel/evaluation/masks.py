@@ -143,19 +143,16 @@ def _enclose(masks: Masks, size: np.ndarray) -> None:
     """Find the masks' boxes."""
     start, stop, ends, area, box = masks
     for k in range(len(area)):
-        height = int(size[k, 0])
-        left, right, top, bottom = int(size[k, 1]), -1, height, -1
-        edge = 0  # where the next column begins
+        height = np.uint32(size[k, 0])  # divided by in half the time
+        left, right, top, bottom = int(size[k, 1]), -1, int(height), -1
         for n in range(ends[k], ends[k + 1]):
-            if start[n] >= edge:
-                right = right + 1 if right >= 0 and start[n] < edge + height else start[n] // height
-                edge = (right + 1) * height
-            left = min(left, right)
-            if stop[n] <= edge:
-                top, bottom = min(top, start[n] - edge + height), max(bottom, stop[n] - 1 - edge + height)
+            first, final = np.uint32(start[n]), np.uint32(stop[n] - 1)
+            column, right = int(first // height), int(final // height)
+            left = min(left, column)
+            if column == right:
+                top, bottom = min(top, int(first % height)), max(bottom, int(final % height))
             else:
-                top, bottom, right = 0, height - 1, (stop[n] - 1) // height
-                edge = (right + 1) * height
+                top, bottom = 0, int(height) - 1
         box[k, 0], box[k, 1], box[k, 2], box[k, 3] = left, right, top, bottom
 
 

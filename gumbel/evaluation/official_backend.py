@@ -21,8 +21,8 @@ _CHUNK = 1_000_000
 
 def precision_and_recall(
     truth: GroundTruth, predictions: Predictions, rows: np.ndarray, iou_type: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Precision (T, R, K, A) and recall (T, K, A), NaN without objects; ``rows`` as ``protocol.select`` gives them."""
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Precision (T, R, K) and recall (T, K) of each range of areas, NaN without objects; ``rows`` are a selection's."""
     precisions, recalls = [], []
     category_id, shapes = predictions.category_id[rows], predictions.shapes
     for categories in _chunks(truth, category_id):
@@ -32,7 +32,8 @@ def precision_and_recall(
         precisions.append(evaluation.eval["precision"])
         recalls.append(evaluation.eval["recall"])
     precision, recall = np.concatenate(precisions, axis=2), np.concatenate(recalls, axis=1)
-    return np.where(precision > -1, precision, np.nan), np.where(recall > -1, recall, np.nan)
+    by_area = (np.moveaxis(np.where(values > -1, values, np.nan), -1, 0) for values in (precision, recall))
+    return list(next(by_area)), list(next(by_area))
 
 
 def _chunks(truth: GroundTruth, category_id: np.ndarray) -> Iterator[list[dict[str, Any]]]:

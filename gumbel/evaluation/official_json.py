@@ -10,7 +10,6 @@ from gumbel.datasets.entries import brief, is_box, is_id, is_number
 from gumbel.datasets.json_stream import read_json
 from gumbel.evaluation.predictions import NO_SHAPES, Predictions, Shapes, spans_between
 
-_EXPECTED = "predictions, Parquet or the official JSON results,"
 _Id = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _Length = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 
@@ -58,7 +57,7 @@ def read(path: Path) -> Predictions:
 
 def _checked(path: Path) -> list[dict[str, Any]]:
     """Detections record by record, to name what is wrong with the first one that is."""
-    records = read_json(path, _EXPECTED)
+    records = read_json(path, "predictions, Parquet or the official JSON results,")
     if not isinstance(records, list):
         raise ValueError(f"expected a list of detections in {path}, found {brief(records)}: give the official results")
     for position, record in enumerate(records):

@@ -155,11 +155,8 @@ class Shapes(NamedTuple):
     def masks(self) -> list[dict[str, Any]]:
         """COCO's compressed RLE dicts, sizes (height, width)."""
         counts, spans = self.runs()
-        sizes = np.asarray(self.mask_size).tolist()
-        return [
-            {"size": size, "counts": counts[first:last].tobytes()}
-            for size, (first, last) in zip(sizes, spans.tolist(), strict=True)
-        ]
+        pairs = zip(np.asarray(self.mask_size).tolist(), spans.tolist(), strict=True)
+        return [{"size": size, "counts": counts[first:last].tobytes()} for size, (first, last) in pairs]
 
 
 @dataclass(frozen=True)
@@ -295,7 +292,9 @@ def _in_one(counts: Sequence[np.ndarray], spans: Sequence[np.ndarray]) -> tuple[
     if len(counts) == 1:
         return counts[0], spans[0]
     first = np.cumsum([0, *map(len, counts)])
-    return np.concatenate(counts), np.concatenate([each + start for each, start in zip(spans, first, strict=False)])
+    # Read-only like that of one file: for writable arrays numba would compile once more
+    joined = np.frombuffer(b"".join(each.data for each in counts), np.uint8)
+    return joined, np.concatenate([each + start for each, start in zip(spans, first, strict=False)])
 
 
 @contextmanager
