@@ -4,7 +4,9 @@ import math
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
+
+from msgspec import Meta
 
 from gumbel.datasets.json_stream import read_json, stream_lists
 
@@ -13,8 +15,11 @@ Record = dict[str, Any]
 Fields = Mapping[str, tuple[str, ...]]
 
 FREQUENCIES = ("r", "c", "f")
-_LVIS = "LVIS v1 annotations"
+LVIS = "LVIS v1 annotations"
 _LIMIT = 1 << 63  # of ids, which are 64-bit integers everywhere
+#: :func:`is_id` and :func:`is_box`, for msgspec.
+Id = Annotated[int, Meta(ge=-_LIMIT, le=_LIMIT - 1)]
+Box = tuple[float, float, float, float]
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel = 2
 
@@ -39,7 +44,12 @@ def _is_length(value: Any) -> bool:
 
 
 def _is_shape(value: Any) -> bool:
-    return type(value) is list or (type(value) is dict and value.keys() >= {"size", "counts"})
+    match value:
+        case list():
+            return True
+        case {"size": [int(), int()], "counts": str() | list()}:
+            return True
+    return False
 
 
 _ID = (is_id, "a whole number of at most 64 bits")
@@ -59,7 +69,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def read_annotations(path: Path, fields: Fields, expected: str = _LVIS) -> Record:
+def read_annotations(path: Path, fields: Fields, expected: str = LVIS) -> Record:
     """The record at ``path`` with the lists of ``fields``, each with ids that differ; it is read whole.
 
     Raises:
@@ -71,14 +81,24 @@ def read_annotations(path: Path, fields: Fields, expected: str = _LVIS) -> Recor
     for key, needed in fields.items():
         if type(record.get(key)) is not list:
             raise ValueError(f"expected {expected} with a list `{key}` in {path}, found none: use {expected}")
-        for entry in record[key]:
-            _check(entry, key, needed, path, expected)
-        if len({entry["id"] for entry in record[key]}) < len(record[key]):
-            raise ValueError(f"expected every id once in `{key}` of {path}, found repeated ids: number them anew")
+        check_entries(record[key], key, needed, path, expected)
     return record
 
 
-def stream_annotations(path: Path, fields: Fields, expected: str = _LVIS) -> Iterator[tuple[str, Record]]:
+def check_entries(entries: list[Any], key: str, needed: tuple[str, ...], path: Path, expected: str = LVIS) -> None:
+    """Raise ValueError as :func:`read_annotations`, for the list ``key``."""
+    for entry in entries:
+        _check(entry, key, needed, path, expected)
+    check_ids([entry["id"] for entry in entries], key, path)
+
+
+def check_ids(ids: list[int], key: str, path: Path) -> None:
+    """Raise ValueError unless the entries of the list ``key`` have ids that differ."""
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"expected every id once in `{key}` of {path}, found repeated ids: number them anew")
+
+
+def stream_annotations(path: Path, fields: Fields, expected: str = LVIS) -> Iterator[tuple[str, Record]]:
     """Yield (key, entry) for every entry of the lists of ``fields``, and of any other, entry by entry.
 
     Raises:

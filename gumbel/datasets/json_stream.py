@@ -37,10 +37,13 @@ _NOT_FINITE = re.compile(rb"[\[:,]\s*-?(NaN|Infinity)\b")
 _DAMAGE = (ValueError, RecursionError, EOFError, zlib.error, gzip.BadGzipFile)
 
 
-def read_json(path: Path, expected: str) -> Any:
-    """The whole of a JSON file. Raises ValueError, which says that ``expected`` was, for any other file."""
+def read_json(path: Path, expected: str, kind: Any = Any) -> Any:
+    """The whole of a JSON file, as msgspec's type ``kind``.
+
+    Raises ValueError, which says that ``expected`` was, for any other file.
+    """
     with _content(path, expected) as content:
-        return decode(content)
+        return decode(content, type=kind)
 
 
 def stream_lists(path: Path, expected: str = "a JSON object") -> Iterator[tuple[str, Any]]:

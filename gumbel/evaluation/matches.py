@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gumbel.evaluation.ground_truth import GroundTruth, Objects
-from gumbel.evaluation.masks import Masks, boundaries, decode, from_segmentations
+from gumbel.evaluation.masks import Masks, boundaries, decode
 from gumbel.evaluation.pairs import Pairs, Scene, assign, box_iou, mask_iou, nearest
 from gumbel.evaluation.predictions import Predictions, Shapes
 from gumbel.evaluation.protocol import AREAS, IOU_THRESHOLDS, Selection
@@ -188,7 +188,7 @@ def _match(
     size, object_size = truth.sizes[part.image], truth.sizes[part.objects.image]
     places, others = part.scene.candidates(across=overlaps)
     masks = decode(*part.shapes.runs(), size, np.isin(np.arange(len(size)), places))
-    objects = from_segmentations(part.objects.segmentation, object_size)
+    objects = truth.segmentations.fill(part.places, object_size)
     every = Pairs(places, others, mask_iou(masks, objects, places, others))
     pairs = every.to_match(part.scene, LEAST)
     piece = _assigned(part, masks.area, pairs)

@@ -9,10 +9,11 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 from pycocotools import mask
 
-from gumbel.evaluation.ground_truth import GroundTruth
+from gumbel.evaluation.ground_truth import Annotation, GroundTruth
 from gumbel.evaluation.predictions import Predictions, Shapes
 
 #: Detections plus pairs of image and category in a chunk: about 2 GB.
@@ -66,7 +67,7 @@ def _records(predictions: Predictions, shapes: Shapes, rows: np.ndarray, iou_typ
 def _run(truth: GroundTruth, categories: list[dict[str, Any]], records: list[dict[str, Any]], iou_type: str) -> Any:
     lvis = load_api()
     chosen = {category["id"] for category in categories}
-    annotations = [dict(entry) for entry in truth.annotations if entry["category_id"] in chosen]
+    annotations = [_plain(entry) for entry in truth.annotations if entry.category_id in chosen]
     evaluation = lvis.LVISEval(
         _dataset(lvis.LVIS, truth, annotations, categories),
         _dataset(lvis.LVISResults, truth, records, categories),
@@ -75,6 +76,10 @@ def _run(truth: GroundTruth, categories: list[dict[str, Any]], records: list[dic
     evaluation.evaluate()
     evaluation.accumulate()
     return evaluation
+
+
+def _plain(annotation: Annotation) -> dict[str, Any]:
+    return msgspec.json.decode(msgspec.json.encode(annotation))  # type: ignore[no-any-return]
 
 
 def _dataset(kind: Any, truth: GroundTruth, annotations: list[dict[str, Any]], categories: list[dict[str, Any]]) -> Any:

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from gumbel.datasets.entries import brief, is_box, is_id, is_number
+from gumbel.datasets.entries import Box, Id, brief, is_box, is_id, is_number
 from gumbel.datasets.json_stream import read_json
 from gumbel.evaluation.predictions import NO_SHAPES, Predictions, Shapes, spans_between
 
-_Id = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _Length = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 
 
@@ -22,10 +21,10 @@ class _Rle(msgspec.Struct, gc=False):
 class _Record(msgspec.Struct, gc=False):
     """A detection of the official results."""
 
-    image_id: _Id
-    category_id: _Id
+    image_id: Id
+    category_id: Id
     score: float
-    bbox: tuple[float, float, float, float] | msgspec.UnsetType = msgspec.UNSET
+    bbox: Box | msgspec.UnsetType = msgspec.UNSET
     segmentation: _Rle | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -21,7 +21,7 @@ from tests.evaluation import federated
 
 #: What reads annotations, and the fields that it asks for.
 STAGES = {
-    "evaluate": (ground_truth.read_ground_truth, ground_truth._FIELDS),
+    "evaluate": (lambda path: ground_truth.read_ground_truth(path).segmentations, ground_truth._FIELDS),
     "object-distribution": (lambda path: object_distribution.object_distribution(path, 4), object_distribution._FIELDS),
     "weight-norms": (weight_norms.read_categories, {"categories": weight_norms._CATEGORY}),
     "subset": (lambda path: subset.write_subset(path, 1, path.with_name("subset.json")), subset._FIELDS),

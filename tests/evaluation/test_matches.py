@@ -15,9 +15,9 @@ from gumbel.commands import main
 from gumbel.evaluation import bootstrap, predictions
 from gumbel.evaluation.ground_truth import read_ground_truth
 from gumbel.evaluation.lvis_ap import score
-from gumbel.evaluation.masks import object_mask
 from gumbel.evaluation.official_backend import load_api
 from gumbel.evaluation.protocol import AREAS
+from gumbel.evaluation.segmentations import object_mask
 from gumbel.paths import REPOSITORY
 from tests.evaluation import federated
 

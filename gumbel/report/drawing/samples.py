@@ -13,9 +13,9 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from gumbel.datasets.annotations import URL_PREFIX
-from gumbel.evaluation.masks import object_mask
 from gumbel.evaluation.matches import taken
 from gumbel.evaluation.predictions import read_predictions
+from gumbel.evaluation.segmentations import object_mask
 from gumbel.words import activation_name
 
 Rle = Mapping[str, Any]

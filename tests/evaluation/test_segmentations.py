@@ -1,15 +1,19 @@
 """Masks of polygons and RLEs, against the pixels that COCO's API fills."""
 
+import json
+
+import msgspec
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from gumbel.evaluation.masks import from_segmentations
+from gumbel.evaluation.segmentations import Segmentation, read_segmentations
 
 
 def rle(rng, height, width):
     pixels = rng.random((height, width)) < rng.random()
-    return coco_mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
+    mask = coco_mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
+    return mask | {"counts": mask["counts"].decode()}
 
 
 def outline(rng, height, width):
@@ -38,8 +42,18 @@ def filled(segmentation, height, width):
     return coco_mask.decode(coco_mask.frPyObjects(segmentation, height, width)).any(axis=2)
 
 
+def read(segmentations, **layout):
+    return read_segmentations(msgspec.json.decode(json.dumps(segmentations, **layout), type=list[Segmentation]))
+
+
+def fill(segmentations, sizes):
+    return read(segmentations).fill(
+        np.arange(len(segmentations), dtype=np.int32), np.array(sizes, np.int32).reshape(-1, 2)
+    )
+
+
 def check(segmentations, sizes):
-    found = from_segmentations(segmentations, np.array(sizes, np.int32))
+    found = fill(segmentations, sizes)
     for k, (height, width) in enumerate(sizes):
         expected = filled(segmentations[k], height, width)
         intervals = slice(found.ends[k], found.ends[k + 1])
@@ -81,12 +95,49 @@ def test_polygons_at_the_border(polygon):
 
 def test_no_number_is_too_large():
     for number in (1e12, 1e300):
-        found = from_segmentations([[[0, 0, number, 0, number, number]]], np.array([[9, 9]], np.int32))
+        found = fill([[[0, 0, number, 0, number, number]]], [(9, 9)])
         assert 0 < found.area[0] <= 81
     with pytest.raises(ValueError, match="finite numbers"):
-        from_segmentations([[[0, 0, 9, 0, 9, float("inf")]]], np.array([[9, 9]], np.int32))
+        read_segmentations([[msgspec.Raw(b"[0, 0, 9, 0, 9, 1e400]")]])
 
 
 def test_nothing_has_no_masks():
-    found = from_segmentations([], np.zeros((0, 2), np.int32))
+    found = fill([], [])
     assert found.ends.tolist() == [0]
+
+
+@pytest.mark.parametrize("layout", [{}, {"separators": (",", ":")}, {"indent": 3}])
+def test_numbers_are_read_as_python_reads_them(layout):
+    rng = np.random.default_rng(0)
+    numbers = [*rng.normal(0, 1e3, 1000), *rng.normal(0, 1e3, 1000).round(2), *10.0 ** rng.uniform(-30, 9, 1000)]
+    numbers += [*rng.integers(-999, 999, 1000).tolist(), 0.1, -0.0, 1e5, 3e-7, 299.7, 0.3, 2**31 / 5, -(2**31) / 5]
+    polygons = [rng.choice(numbers, rng.integers(6, 12)).tolist() for _ in range(9000)]
+    found = read([polygons[n : n + 2] for n in range(0, 9000, 2)], **layout)
+    assert found.numbers.tolist() == np.cumsum([0, *map(len, polygons)]).tolist()
+    expected = [min(max(int(5 * number + 0.5), -(2**31)), 2**31 - 1) for polygon in polygons for number in polygon]
+    assert found.points.tolist() == expected
+
+
+def test_objects_are_filled_in_any_order():
+    rng = np.random.default_rng(1)
+    objects = [segmentation(rng, 30, 40) for _ in range(60)]
+    whole = read(objects).fill(np.arange(60, dtype=np.int32), np.array([(30, 40)] * 60, np.int32))
+    for places in ([], [7], [59, 0, 3, 3], rng.permutation(60)):
+        some = read(objects).fill(
+            np.array(places, np.int32), np.array([(30, 40)] * len(places), np.int32).reshape(-1, 2)
+        )
+        for k, place in enumerate(places):
+            one, other = slice(*some.ends[k : k + 2]), slice(*whole.ends[place : place + 2])
+            assert np.array_equal(some.start[one], whole.start[other])
+            assert np.array_equal(some.stop[one], whole.stop[other])
+
+
+RIGHT = [1, 2, 3, 4, 5, 6]
+OTHER = ["[1,2,3,4,5,6]", "1,2,3,4,5,6", {"a": RIGHT}, None, True, []]
+
+
+@pytest.mark.parametrize("wrong", [7, 1234567, *OTHER, *([*RIGHT, one, 7] for one in [*OTHER, RIGHT])])
+def test_polygons_of_other_things_are_refused(wrong):
+    for one in ([wrong], [RIGHT, wrong], [wrong, RIGHT]):
+        with pytest.raises(ValueError, match="expected polygons"):
+            read([[RIGHT], one])
