@@ -17,8 +17,9 @@ Fields = Mapping[str, tuple[str, ...]]
 FREQUENCIES = ("r", "c", "f")
 LVIS = "LVIS v1 annotations"
 _LIMIT = 1 << 63  # of ids, which are 64-bit integers everywhere
-#: :func:`is_id` and :func:`is_box`, for msgspec.
+#: What :func:`is_id` and :func:`is_box` test, and a number of pixels, as msgspec's types.
 Id = Annotated[int, Meta(ge=-_LIMIT, le=_LIMIT - 1)]
+Length = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Box = tuple[float, float, float, float]
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel = 2

@@ -12,7 +12,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, ValidationError
 from msgspec.json import decode
 
 from gumbel.jobs.terminal import track
@@ -83,5 +83,6 @@ def _content(path: Path, expected: str) -> Iterator[memoryview]:
             ) from error
         start = bytes(content[:32]).lstrip()
         known = (words for begin, words in _OTHERS.items() if start.startswith(begin))
-        unknown = f"no valid JSON: damaged, truncated or of another form ({error})" if start else "an empty file"
+        damage = "" if isinstance(error, ValidationError) else "no valid JSON: damaged, truncated or of "
+        unknown = f"{damage}another form ({error})" if start else "an empty file"
         raise ValueError(f"expected {expected} in {path}, found {next(known, unknown)}") from error

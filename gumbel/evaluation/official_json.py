@@ -1,20 +1,18 @@
 """The official LVIS results, a JSON list of detections (https://github.com/lvis-dataset/lvis-api)."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from gumbel.datasets.entries import Box, Id, brief, is_box, is_id, is_number
+from gumbel.datasets.entries import Box, Id, Length, brief, is_box, is_id, is_number
 from gumbel.datasets.json_stream import read_json
 from gumbel.evaluation.predictions import NO_SHAPES, Predictions, Shapes, spans_between
 
-_Length = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
-
 
 class _Rle(msgspec.Struct, gc=False):
-    size: tuple[_Length, _Length]
+    size: tuple[Length, Length]
     counts: str
 
 

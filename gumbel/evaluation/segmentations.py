@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pycocotools import mask as coco_mask
 
+from gumbel.datasets.entries import Length
 from gumbel.evaluation.compiled import compiled
 from gumbel.evaluation.masks import Masks, decode, enclose
 from gumbel.evaluation.predictions import spans_between
@@ -22,8 +23,8 @@ _LEAST = 6  # numbers of a polygon
 class Rle(msgspec.Struct, gc=False):
     """Runs of pixels, compressed or not, of an image of this height and width."""
 
-    size: tuple[int, int]
-    counts: str | list[int]
+    size: tuple[Length, Length]
+    counts: str | list[Length]
 
 
 #: The text of each polygon, or an RLE.

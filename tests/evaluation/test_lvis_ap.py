@@ -271,6 +271,8 @@ def test_missing_and_unknown_frequencies_are_refused(tmp_path, frequency):
         ({"segmentation": [[1, 2, 3, 4, 5, None]]}, "lists of finite numbers"),
         ({"segmentation": [[1, 2, 3, 4, 5, "six"]]}, "lists of finite numbers"),
         ({"segmentation": [[1, 2, 3, 4, 5, 6], 7]}, "lists of finite numbers"),
+        ({"segmentation": {"size": [-1, 5], "counts": "x"}}, "another form .*segmentation.size"),
+        ({"segmentation": {"size": [5, 5], "counts": [20, -5]}}, "another form .*segmentation.counts"),
     ],
 )
 def test_annotations_that_evaluators_read_differently_are_refused(tmp_path, change, message):
