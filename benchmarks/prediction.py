@@ -1,6 +1,7 @@
 """Turning what the mask head says into run lengths, against mmdet's pasting and pycocotools' encoding of whole images.
 
-And what the mask head of `mini` takes on a CPU in the two memory formats.
+And what the mask head of `mini` takes on a CPU in the two memory formats, and the last layers of LVIS's mask head for
+all classes and for each object's own.
 
     python benchmarks/prediction.py
     python benchmarks/prediction.py --side 200 --repeats 9
@@ -19,10 +20,11 @@ import numpy as np
 import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 from scipy.ndimage import gaussian_filter
 
-from gumbel.detection.masks import encode
+from gumbel.detection.masks import encode, keep_unpasted
 
 THRESHOLD = 0.5
 
@@ -65,6 +67,31 @@ def mask_heads(detections: int, seed: int) -> list[Callable[[], torch.Tensor]]:
     return [lambda head=head: head(rois) for head in heads]  # type: ignore[misc]
 
 
+class RoIHead(torch.nn.Module):
+    """One that has pooled its features already."""
+
+    def __init__(self, mask_head: FCNMaskHead) -> None:
+        super().__init__()
+        self.mask_head = mask_head
+
+    def predict_mask(self, x: torch.Tensor, results_list: list[InstanceData]) -> torch.Tensor:
+        return self.mask_head(x)  # type: ignore[no-any-return]
+
+
+def last_layers(detections: int, classes: int, seed: int) -> list[Callable[[], torch.Tensor]]:
+    """Logits (n, h, w) of each object's class, out of those of all classes and asked for."""
+    torch.manual_seed(seed)
+    heads = [RoIHead(FCNMaskHead(num_convs=0, num_classes=classes).eval()) for _ in range(2)]
+    heads[1].load_state_dict(heads[0].state_dict())
+    keep_unpasted(torch.nn.ModuleDict({"roi_head": heads[1]}))
+    rois, labels = torch.randn(detections, 256, 14, 14), torch.randint(classes, (detections,))
+    found = [InstanceData(labels=labels)]
+    return [
+        lambda: heads[0].predict_mask(rois, found)[range(detections), labels],
+        lambda: heads[1].predict_mask(rois, results_list=found)[:, 0],
+    ]
+
+
 def least(run: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     """Seconds of CPU time, and what came out."""
     times = []
@@ -97,7 +124,14 @@ def main() -> None:
         (plain, one), (last, other) = (least(head, options.repeats) for head in mask_heads(80, options.seed))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     print(f"mask head of 80 detections {plain:.4f} s, channels-last {last:.4f} s: {plain / last:.1f} times")
+    with torch.inference_mode():
+        (every, one), (own, other) = (
+            least(run, options.repeats) for run in last_layers(options.masks, 1203, options.seed)
+        )
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    print(f"last layers of the mask head, all classes {every:.4f} s, each object's {own:.4f} s: {every / own:.1f} times")
     found = {"whole_s": whole, "inside_s": inside, "ratio": ratio, "plain_s": plain, "channels_last_s": last}
+    found |= {"every_class_s": every, "own_class_s": own}
     print(json.dumps({**vars(options), **found}))
 
 

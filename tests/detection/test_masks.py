@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from mmdet.models.layers.normed_predictor import NormedConv2d
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 from scipy.ndimage import gaussian_filter
 
@@ -87,21 +89,48 @@ def test_an_image_without_detections_has_no_masks():
     assert encode(np.zeros((0, 28, 28), np.float32), np.zeros((0, 4), np.float32), 30, 40, THRESHOLD) == []
 
 
+class RoIHead(torch.nn.Module):
+    """One that has pooled its features already."""
+
+    def __init__(self, mask_head: FCNMaskHead) -> None:
+        super().__init__()
+        self.mask_head = mask_head
+
+    def predict_mask(self, x, results_list):
+        return self.mask_head(x)
+
+
 @pytest.mark.parametrize("agnostic", [False, True])
-@pytest.mark.parametrize("activated", [False, True])
-def test_a_head_that_keeps_masks_unpasted_predicts_the_same_ones(agnostic, activated):
-    """Logits, or the means of a cascade's probabilities; in an image that was enlarged before."""
+@pytest.mark.parametrize("predictor", [torch.nn.Conv2d, NormedConv2d])
+def test_mask_heads_are_asked_for_the_class_of_each_object(agnostic, predictor):
     torch.manual_seed(0)
+    layers = dict(num_convs=1, in_channels=8, conv_out_channels=8, predictor_cfg=dict(type=predictor))
+    head = FCNMaskHead(num_classes=5, class_agnostic=agnostic, **layers).double()
+    torch.nn.init.normal_(head.conv_logits.bias)
+    features, labels = torch.randn(12, 8, 14, 14, dtype=torch.float64), torch.arange(12) % 5
+    every = head(features)
+    model = torch.nn.ModuleDict({"roi_head": RoIHead(head)})
+    keep_unpasted(model)
+    images = [InstanceData(labels=labels[:5]), InstanceData(labels=labels[5:5]), InstanceData(labels=labels[5:])]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        own = model.roi_head.predict_mask(features.contiguous(memory_format=layout), results_list=images)
+        assert own.shape == (12, 1, 28, 28)
+        torch.testing.assert_close(own[:, 0], every[:, 0] if agnostic else every[range(12), labels])
+
+
+@pytest.mark.parametrize("activated", [False, True])
+def test_a_head_that_keeps_masks_unpasted_predicts_the_same_ones(activated):
+    """Logits, or the means of a cascade's probabilities; in an image that was enlarged before."""
     rng = np.random.default_rng(2)
-    head = FCNMaskHead(num_convs=0, num_classes=5, class_agnostic=agnostic)
-    logits = torch.from_numpy(rng.normal(size=(12, 1 if agnostic else 5, 28, 28)).astype(np.float32))
+    head = FCNMaskHead(num_convs=0, class_agnostic=True)
+    logits = torch.from_numpy(rng.normal(size=(12, 1, 28, 28)).astype(np.float32))
     boxes = torch.from_numpy(np.sort(rng.uniform(0, 90, (12, 2, 2)), axis=1).reshape(12, 4).astype(np.float32))
     meta = {"scale_factor": (1.5, 1.5), "ori_shape": (60, 61)}
     arguments = torch.arange(12) % 5, meta, ConfigDict(mask_thr_binary=THRESHOLD), True, activated
     predictions = logits.sigmoid() if activated else logits
     expected = head._predict_by_feat_single(predictions, boxes.clone(), *arguments).numpy()
 
-    keep_unpasted(torch.nn.ModuleDict({"roi_head": torch.nn.ModuleDict({"mask_head": head})}))
+    keep_unpasted(torch.nn.ModuleDict({"roi_head": RoIHead(head)}))
     found = head._predict_by_feat_single(predictions, boxes, *arguments).numpy()
     whole = np.asfortranarray(expected.transpose(1, 2, 0).astype(np.uint8))
     assert encode(found, boxes.numpy(), 60, 61, THRESHOLD) == coco_mask.encode(whole)
@@ -109,7 +138,7 @@ def test_a_head_that_keeps_masks_unpasted_predicts_the_same_ones(agnostic, activ
 
 def test_a_mask_head_that_pastes_otherwise_is_refused_by_name():
     with pytest.raises(TypeError, match="FCNMaskHead, found Linear"):
-        keep_unpasted(torch.nn.ModuleDict({"roi_head": torch.nn.ModuleDict({"mask_head": torch.nn.Linear(1, 1)})}))
+        keep_unpasted(torch.nn.ModuleDict({"roi_head": RoIHead(torch.nn.Linear(1, 1))}))
 
 
 def test_run_lengths_of_any_length_are_written_as_pycocotools_writes_them():

@@ -93,8 +93,9 @@ def test_one_pass_for_both_scorings_finds_what_the_model_finds_under_each(archit
             corners = expected.bboxes.astype(np.float64)
             boxes = np.c_[corners[:, :2], corners[:, 2:] - corners[:, :2]]
             np.testing.assert_array_equal(found.shapes.box[rows], boxes)
-            masks = np.asfortranarray(expected.masks.transpose(1, 2, 0).astype(np.uint8))
-            assert found.shapes.take(rows).masks() == coco_mask.encode(masks)
+            masks = coco_mask.decode(found.shapes.take(rows).masks())
+            # mmdet adds up the logits of all classes at once, and so in another order
+            assert (masks.transpose(2, 0, 1) != expected.masks).mean() < 1e-5
         scores.append(found.score)
     assert not np.array_equal(*scores), "the scorings differ, or this test shows nothing"
 
