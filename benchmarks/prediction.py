@@ -129,7 +129,7 @@ def main() -> None:
             least(run, options.repeats) for run in last_layers(options.masks, 1203, options.seed)
         )
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-    print(f"last layers of the mask head, all classes {every:.4f} s, each object's {own:.4f} s: {every / own:.1f} times")
+    print(f"last mask layers, all classes {every:.4f} s, each object's {own:.4f} s: {every / own:.1f} times")
     found = {"whole_s": whole, "inside_s": inside, "ratio": ratio, "plain_s": plain, "channels_last_s": last}
     found |= {"every_class_s": every, "own_class_s": own}
     print(json.dumps({**vars(options), **found}))
