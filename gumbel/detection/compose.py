@@ -201,7 +201,11 @@ def _training(
     train_dataloader.batch_size = training.images_per_gpu
     train_dataloader.dataset.update(_dataset_files(files, split))
     train_dataloader.sampler.seed = seed
-    hooks = {"ChannelsLastHook": training.channels_last, "Bfloat16Hook": training.precision == "bf16"}
+    hooks = {
+        "ChannelsLastHook": training.channels_last,
+        "OwnClassMasksHook": training.own_class_masks,
+        "Bfloat16Hook": training.precision == "bf16",
+    }
     test_dataloaders = {}
     for name in experiment.splits:
         test_dataloaders[name] = ConfigDict(data.test_dataloader)

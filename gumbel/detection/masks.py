@@ -1,6 +1,6 @@
 """COCO's run lengths of masks, without the masks: inside each box, straight from what the mask head says.
 
-mmdet lets a mask head say where an object would be if it were of any of the classes, and takes the class that it is
+mmdet lets a mask head say where an object would be if it were of each of the classes, and takes the class that it is
 of: for 300 objects of LVIS, that is 1.1 GB a stage. Here the head's last layer is asked for the object's own class.
 
 mmdet pastes the probabilities of a mask head into an image a mask, which is then encoded: for 300 objects it writes and
@@ -10,7 +10,6 @@ the probability is linear, so a whole cell is above the threshold, below it, or 
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,27 +34,44 @@ def keep_unpasted(model: Any) -> None:
     Raises:
         TypeError: a mask head that does not paste as mmdet's own.
     """
-    own = _OwnClass(model.roi_head.predict_mask)
-    model.roi_head.predict_mask = own.predict_mask
+    ask_own_classes(model)
+    for head in mask_heads(model):
+        head._predict_by_feat_single = _unpasted.__get__(head)
+
+
+def ask_own_classes(model: Any) -> None:
+    """Let the mask heads of ``model`` compute, for loss and prediction, the logits of each object's own class alone.
+
+    Raises:
+        TypeError: a mask head that is not mmdet's own.
+    """
+    own = _OwnClass()
+    roi_head = model.roi_head
+    roi_head.predict_mask = own.noting(roi_head.predict_mask, "results_list", "labels")
+    roi_head.mask_loss = own.noting(roi_head.mask_loss, "sampling_results", "pos_gt_labels")
     for head in mask_heads(model):
         if not isinstance(head, FCNMaskHead):
             raise TypeError(f"expected mask heads that are mmdet's FCNMaskHead, found {type(head).__name__}")
-        head._predict_by_feat_single = _unpasted.__get__(head)
-        if not head.class_agnostic:
+        if head.conv_logits.out_channels > 1:
             head.conv_logits._conv_forward = own.logits
+        head.class_agnostic = True  # mmdet then takes the only logits that there are
 
 
-@dataclass
 class _OwnClass:
-    """What a roi head's ``predict_mask`` and the last layers of its mask heads become."""
+    """The last layer of mask heads, and the labels that it is to look at."""
 
-    predict: Callable[..., Any]
-    labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    labels: Tensor
 
-    def predict_mask(self, *values: Any, **named: Any) -> Any:
-        found = inspect.signature(self.predict).bind(*values, **named).arguments["results_list"]
-        self.labels = torch.cat([image.labels for image in found])
-        return self.predict(*values, **named)
+    def noting(self, call: Callable[..., Any], argument: str, labels: str) -> Callable[..., Any]:
+        """``call`` of a roi head, that notes the ``labels`` of the images in one ``argument`` first."""
+        signature = inspect.signature(call)
+
+        def noted(*values: Any, **named: Any) -> Any:
+            images = signature.bind(*values, **named).arguments[argument]
+            self.labels = torch.cat([getattr(image, labels) for image in images])
+            return call(*values, **named)
+
+        return noted
 
     def logits(self, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """A convolution with kernels of one pixel, (n, C, h, w) to (n, 1, h, w): each object's with that of its class.
@@ -64,7 +80,7 @@ class _OwnClass:
         """
         weight, bias = weight[self.labels].flatten(1), bias[self.labels]
         chosen = torch.baddbmm(bias[:, None, None], weight[:, None], features.flatten(2))
-        return chosen.reshape(-1, 1, *features.shape[2:])
+        return chosen.reshape(len(features), 1, *features.shape[2:])
 
 
 def _unpasted(

@@ -1,4 +1,4 @@
-"""Options of a training beside its recipe: how the batch is made, memory format."""
+"""Options of a training beside its recipe: how the batch is made, memory format, what mask heads compute."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from mmengine.registry import HOOKS
 
 from gumbel.detection import precision
 from gumbel.detection.losses import classification_losses
-from gumbel.detection.parts import box_heads, unwrapped
+from gumbel.detection.masks import ask_own_classes
+from gumbel.detection.parts import box_heads, mask_heads, unwrapped
 
 
 def keep_channels_last(model: Any) -> None:
@@ -31,6 +32,14 @@ class ChannelsLastHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         keep_channels_last(runner.model)
+
+
+@HOOKS.register_module()
+class OwnClassMasksHook(Hook):
+    """Let mask heads compute the class of each object alone, out of which mmdet's make the loss."""
+
+    def before_train(self, runner: Any) -> None:
+        ask_own_classes(unwrapped(runner.model))
 
 
 def check_launch(config: Config, world_size: int) -> None:
@@ -81,5 +90,6 @@ def resolved(runner: Any) -> dict[str, Any]:
         "oversample": getattr(loader.dataset, "oversample_thr", 0.0),
         "initialisation": [dict(entry) for entry in box_heads(model)[0].init_cfg],
         "channels_last": bool(channels_last) and all(channels_last),
+        "own_class_masks": all("_conv_forward" in vars(head.conv_logits) for head in mask_heads(model)),
         "compiled": bool(runner.cfg.get("compile", False)),
     }

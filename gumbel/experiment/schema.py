@@ -86,6 +86,9 @@ class Training(Section):
     loss_scale: float = Field(512.0, gt=0, description="constant that the loss is multiplied by in fp16")
     warmup: int | None = Field(None, ge=1, description="steps of the linear warm-up; null keeps the schedule's")
     channels_last: bool = Field(False, description="keep convolutions in the channels-last memory format")
+    own_class_masks: bool = Field(
+        False, description="let mask heads compute the class of each object alone, as predictions do: the same loss"
+    )
     compile: bool = Field(False, description="compile the training step with torch.compile")
 
 

@@ -119,7 +119,7 @@ def measure(
     config = configs[first]
     model = build(config).to(device)
     classes = box_heads(model)[0].num_classes
-    for hook in (options.ChannelsLastHook, precision.Bfloat16Hook):
+    for hook in (options.ChannelsLastHook, options.OwnClassMasksHook, precision.Bfloat16Hook):
         if any(each.type == hook.__name__ for each in config.custom_hooks):
             hook().before_train(SimpleNamespace(model=model))
     config.optim_wrapper.optimizer.lr = 0.0

@@ -20,7 +20,7 @@ from gumbel.experiment.schema import Experiment, Precision, Training
 from gumbel.jobs.files import write_json
 
 #: What may follow the precision in a mode, each after a "+".
-SPEEDUPS = ("channels_last", "compile")
+SPEEDUPS = ("channels_last", "own_class_masks", "compile")
 #: Modes that are tried unless others are named: every precision, and the last one with each of the speed-ups.
 MODES = (*get_args(Precision), *(f"{get_args(Precision)[-1]}+{each}" for each in SPEEDUPS))
 #: Part of a row's time in which is measured; the rest is for its start and end.

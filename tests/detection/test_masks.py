@@ -1,5 +1,7 @@
 """Masks encoded inside their boxes, against mmdet's pasting and pycocotools' encoding of the whole image."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,9 @@ class RoIHead(torch.nn.Module):
     def predict_mask(self, x, results_list):
         return self.mask_head(x)
 
+    def mask_loss(self, x, sampling_results):
+        return self.mask_head(x)
+
 
 @pytest.mark.parametrize("agnostic", [False, True])
 @pytest.mark.parametrize("predictor", [torch.nn.Conv2d, NormedConv2d])
@@ -116,6 +121,8 @@ def test_mask_heads_are_asked_for_the_class_of_each_object(agnostic, predictor):
         own = model.roi_head.predict_mask(features.contiguous(memory_format=layout), results_list=images)
         assert own.shape == (12, 1, 28, 28)
         torch.testing.assert_close(own[:, 0], every[:, 0] if agnostic else every[range(12), labels])
+    sampled = [SimpleNamespace(pos_gt_labels=labels)]
+    torch.testing.assert_close(model.roi_head.mask_loss(features, sampled), own)
 
 
 @pytest.mark.parametrize("activated", [False, True])

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -12,11 +13,12 @@ from mmengine.utils import import_modules_from_strings
 from gumbel.detection import options
 from gumbel.detection.compose import cell_config, warm_start_config
 from gumbel.detection.loop import PlacedDataset
-from gumbel.detection.parts import check_categories, roi_extractors, train_dataset
+from gumbel.detection.parts import box_heads, check_categories, roi_extractors, train_dataset
 from gumbel.detection.predict import build_model
 from gumbel.experiment import matrix
 from gumbel.experiment.schema import Experiment
 from gumbel.paths import CONFIGS
+from gumbel.preflight.measure import noise
 
 LVIS = matrix.load(CONFIGS / "experiments" / "lvis.yaml")
 MINI = matrix.load(CONFIGS / "experiments" / "mini.yaml")
@@ -103,10 +105,10 @@ def test_options_are_off_in_the_faithful_recipe():
     config = cell_config(LVIS, "mask_rcnn_r50", "gumbel", seed=0)
     assert config.compile is False
     assert [hook.type for hook in config.custom_hooks] == []
-    faster = changed(LVIS, training={"compile": True, "channels_last": True})
+    faster = changed(LVIS, training={"compile": True, "channels_last": True, "own_class_masks": True})
     config = cell_config(faster, "mask_rcnn_r50", "gumbel", seed=0)
     assert config.compile is True
-    assert [hook.type for hook in config.custom_hooks] == ["ChannelsLastHook"]
+    assert [hook.type for hook in config.custom_hooks] == ["ChannelsLastHook", "OwnClassMasksHook"]
 
 
 @pytest.mark.parametrize("architecture", ["mask_rcnn_r50", "cascade_r101", "htc_r101"])
@@ -130,6 +132,28 @@ def test_channels_last_changes_the_memory_format_and_no_value(tiny, architecture
         found.append([*features, *pooled, slope])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-8 * float(one.detach().abs().max()))
+
+
+@pytest.mark.parametrize("architecture", ["mask_rcnn_r50", "cascade_r101", "htc_r101"])
+def test_own_class_masks_change_the_order_of_sums_and_no_loss_or_slope(tiny, architecture):
+    config = cell_config(tiny, architecture, "gumbel", seed=0)
+    batch = noise((96, 128), box_heads(config.model)[0].num_classes, images=2, objects=5)
+    torch.manual_seed(0)
+    model = build_model(config)
+    found = []
+    for own in (False, True):
+        if own:
+            options.OwnClassMasksHook().before_train(SimpleNamespace(model=model))
+        np.random.seed(0)  # noqa: NPY002 - which mmdet samples RoIs with
+        torch.manual_seed(0)
+        model.zero_grad()
+        loss, logged = model.parse_losses(model(**model.data_preprocessor(batch, training=True), mode="loss"))
+        loss.backward()
+        slopes = {name: slope.grad for name, slope in model.named_parameters() if slope.grad is not None}
+        assert sum("conv_logits" in name and bool(slope.any()) for name, slope in slopes.items()) >= 2
+        found.append({**logged, **slopes})
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-4 * float(value.abs().max()), msg=name)
 
 
 def test_repeat_factor_sampling_repeats_pictures_of_rare_categories(tiny, tiny_data, monkeypatch):
