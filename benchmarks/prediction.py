@@ -77,7 +77,8 @@ class RoIHead(torch.nn.Module):
     def predict_mask(self, x: torch.Tensor, results_list: list[InstanceData]) -> torch.Tensor:
         return self.mask_head(x)  # type: ignore[no-any-return]
 
-    mask_loss = predict_mask  # of a training
+    def mask_loss(self, x: torch.Tensor, sampling_results: list[Any]) -> torch.Tensor:
+        return self.mask_head(x)  # type: ignore[no-any-return]
 
 
 def last_layers(detections: int, classes: int, seed: int) -> list[Callable[[], torch.Tensor]]:
