@@ -136,4 +136,4 @@ def test_what_is_fast_differs_from_the_recipe_in_nothing_but_how_it_computes():
     assert ours.batch == plain.batch == ours.train_dataloader.batch_size
     assert ours.train_cfg.max_iters * 4 == plain.train_cfg.max_iters
     assert ours.optim_wrapper == {**plain.optim_wrapper, "type": "Bfloat16OptimWrapper", "accumulative_counts": 1}
-    assert [hook.type for hook in ours.custom_hooks] == ["ChannelsLastHook", "Bfloat16Hook"]
+    assert [hook.type for hook in ours.custom_hooks] == ["ChannelsLastHook", "OwnClassMasksHook", "Bfloat16Hook"]

@@ -21,7 +21,7 @@ WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 
 
 def test_rows_are_every_architecture_in_every_mode_or_those_that_are_named():
-    assert len(trial.rows(LVIS)) == 5 * 6
+    assert len(trial.rows(LVIS)) == 5 * 7
     assert list(map(str, trial.rows(LVIS, ["htc_r101/fp16+compile", "mask_rcnn_*/bf16"]))) == [
         "htc_r101/fp16+compile",
         "mask_rcnn_r50/bf16",
