@@ -217,11 +217,17 @@ def _factor(name: str, levels: Iterable[Level]) -> _Factor:
 
 
 def by_factor(study: Study, means: pd.DataFrame, differences: pd.DataFrame) -> list[Part]:
-    """What there is of each factor, from what :func:`intervals` returns for the trainings and their differences."""
+    """What there is of each factor, from what :func:`intervals` returns for the trainings and their differences.
+
+    Factors behind the first of which there is one level are left out: it is the reference, which the first has.
+    """
     found = levels(study)
     palette = Palette(found[0].experiment.activations)
+    factors = [_factor(name, found) for name in study.factors]
+    there = set(means["experiment"])
+    varied = [factor for factor in factors[1:] if len(there & factor.levels.keys()) > 1]
     with debug_mode(False):
-        drawn = [_part(study, _factor(name, found), means, differences, palette) for name in study.factors]
+        drawn = [_part(study, factor, means, differences, palette) for factor in [*factors[:1], *varied]]
     return [part for part in drawn if part.tables]
 
 

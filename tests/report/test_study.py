@@ -189,6 +189,12 @@ def test_the_rarest_third_is_the_same_where_the_categories_are_and_needs_a_tail(
     assert page._rarest_thirds({"flat": flat}) == {"flat": []}
 
 
+def test_a_setting_of_which_only_the_base_is_there_is_left_out(experiments):
+    page.write(STUDY)
+    results = (StudyPaths(STUDY.name).exports / "results.md").read_text()
+    assert re.findall("^### `(.*)`$", results, re.MULTILINE) == ["data.imbalance"]
+
+
 def test_every_figure_is_exported_and_the_markdown_names_it(experiments):
     written = page.write(STUDY)
     exports = StudyPaths("two").exports
