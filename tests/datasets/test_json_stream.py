@@ -46,7 +46,7 @@ def test_truncated_text_is_refused(path, cut):
 @pytest.mark.parametrize("text", ["[1]", "3", '{"a": [1 2]}', '{"a" 1}', '{"a": [x]}', "\x80"])
 def test_other_text_is_refused(path, text):
     path.write_text(text)
-    with pytest.raises(ValueError, match="damaged, truncated"):
+    with pytest.raises(ValueError, match="another form"):
         list(stream_lists(path))
 
 
