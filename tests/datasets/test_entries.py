@@ -19,9 +19,16 @@ from gumbel.evaluation import ground_truth
 from gumbel.evaluation.predictions import read_predictions
 from tests.evaluation import federated
 
+
+def whole_truth(path: Path) -> tuple:
+    """All that is read, without the text of polygons, which has no ``repr``."""
+    truth = ground_truth.read_ground_truth(path)
+    return truth.images, truth.categories, truth.objects, truth.segmentations, truth.other_images
+
+
 #: What reads annotations, and the fields that it asks for.
 STAGES = {
-    "evaluate": (lambda path: ground_truth.read_ground_truth(path).segmentations, ground_truth._FIELDS),
+    "evaluate": (whole_truth, ground_truth._FIELDS),
     "object-distribution": (lambda path: object_distribution.object_distribution(path, 4), object_distribution._FIELDS),
     "weight-norms": (weight_norms.read_categories, {"categories": weight_norms._CATEGORY}),
     "subset": (lambda path: subset.write_subset(path, 1, path.with_name("subset.json")), subset._FIELDS),

@@ -43,10 +43,16 @@ def test_truncated_text_is_refused(path, cut):
         list(stream_lists(path))
 
 
-@pytest.mark.parametrize("text", ["[1]", "3", '{"a": [1 2]}', '{"a" 1}', '{"a": [x]}', "\x80"])
+def test_another_value_is_refused(path):
+    path.write_text("3")
+    with pytest.raises(ValueError, match=r"another form .*object"):
+        list(stream_lists(path))
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"a": [1 2]}', '{"a" 1}', '{"a": [x]}', "\x80"])
 def test_other_text_is_refused(path, text):
     path.write_text(text)
-    with pytest.raises(ValueError, match="another form"):
+    with pytest.raises(ValueError, match="damaged, truncated"):
         list(stream_lists(path))
 
 
